@@ -1,0 +1,253 @@
+"""`MLMonster/Combat-v0`: one trained monster (and its scripted team) against the traditional AI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from envs import archetypes
+from envs.configuration import ConfigError, nearest
+from envs.contracts import layout as f
+from envs.contracts.checks import OBS_LIMIT
+from envs.contracts.view import WorldView
+from envs.contracts.vocabulary import NUM_COMBAT_ACTIONS, OBS_SIZE
+from envs.rewards import RewardLedger
+from envs.simulation import state as s
+from envs.simulation.world import TIERS, World
+
+_SEED_LIMIT = 2**63
+
+
+def observation_space(mask_in_observation: bool) -> spaces.Space[Any]:
+    """Return the space of one observation: 64 floats, or a Dict with the mask beside them."""
+    limit = np.ones(OBS_SIZE, np.float32)
+    for first in (*range(20, 50, 6), *range(50, 62, 3)):
+        limit[first : first + 2] = OBS_LIMIT  # dx, dy
+    box = spaces.Box(-limit, limit, dtype=np.float32)
+    if not mask_in_observation:
+        return box
+    return spaces.Dict({"observation": box, "action_mask": spaces.MultiBinary(NUM_COMBAT_ACTIONS)})
+
+
+class CombatVectorEnv(VectorEnv):
+    """Many fights at once, natively vectorised; NEXT_STEP autoreset.
+
+    The learner is unit 0 of team 0; its team mates and all enemies are scripts. Rewards are
+    float64 `(fight,)`, the exact sum of `info["reward_terms"]`.
+
+    `info` holds `action_mask` bool `(fight, 10)`, `reward_terms` name -> `(fight,)`, `statistics` int32
+    `(fight, statistic)` (see `envs.simulation.state.STATISTICS`) and `outcome` int8 `(fight,)`: 0 running,
+    1/-1 won/lost by kill, 2/-2 won/lost on time, 3 draw.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012  (Gymnasium's form)
+    learner_unit = 0
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        archetype: str = "aggressive",
+        scenario: str | None = None,
+        opponent: str = "classic",
+        *,
+        threads: int = 1,
+        learner: str = "policy",
+        copy: bool = True,
+        first_fight: int = 0,
+        rules: str = "renewal",
+        mask_in_observation: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        """Set up the fights.
+
+        Args:
+            num_envs: fights stepped together.
+            archetype: of the learner.
+            scenario: `1v1` to `5v5`, mirrored teams; None takes the archetype's own.
+            opponent: tier of the enemy scripts: passive, classic or veteran; the learner's mates are classic.
+            threads: threads of the simulation; results do not depend on it.
+            learner: `policy`, or `script`: the traditional AI plays the learner's part (mirror baseline).
+            copy: return copies; False returns views that the next step overwrites.
+            first_fight: number of the first fight, to split one numbered batch over several environments.
+            rules: `renewal` or `prerenewal`.
+            mask_in_observation: observations become a Dict with `observation` and `action_mask`.
+            render_mode: none is offered yet; accepted because `gymnasium.make` passes it.
+
+        Raises:
+            ConfigError: unknown archetype, scenario or opponent.
+        """
+        if opponent not in TIERS:
+            raise ConfigError(f"unknown opponent {opponent!r}{nearest(opponent, TIERS)}")
+        if learner not in ("policy", "script"):
+            raise ConfigError(f"unknown learner {learner!r}; 'policy' or 'script'")
+        config = archetypes.load(archetype)
+        team = config.team(scenario)
+        self.archetype, self.scenario, self.opponent = archetype, scenario or config.scenario, opponent
+        self.num_envs, self.copy, self.render_mode = num_envs, copy, render_mode
+        self.mask_in_observation = mask_in_observation
+        self.ledger = RewardLedger(config, len(team))
+        self.single_observation_space = observation_space(mask_in_observation)
+        self.single_action_space = spaces.Discrete(NUM_COMBAT_ACTIONS)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.world = World(
+            num_envs,
+            (team, team),
+            tiers=("classic" if learner == "policy" else opponent, opponent),
+            learners=1 if learner == "policy" else 0,
+            observed=1,
+            first_fight=first_fight,
+            threads=threads,
+            rules=rules,
+        )
+        self._actions = np.zeros((num_envs, 1), np.int32)
+        self._present = np.ones(num_envs, bool)
+        self._never = np.zeros(num_envs, bool)
+
+    def reset(
+        self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin every fight anew: episode 0 under `seed`, or the next episode under the old seed.
+
+        Returns:
+            Observations float32 `(fight, 64)` and info.
+        """
+        if isinstance(seed, list):
+            seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
+        if seed is not None and not 0 <= seed < _SEED_LIMIT:
+            raise ValueError(f"seed {seed} is outside [0, 2^63)")
+        super().reset(seed=None if seed is None else seed % 2**32)
+        self.world.reset(self._draw_seed() if seed is None and not hasattr(self, "_seeded") else seed)
+        self._seeded = True
+        return self._observation(), self._info()
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Play one decision window (200 ms) in every fight.
+
+        Args:
+            actions: whole numbers `(fight,)` in 0..9; an action's meaning is fixed by `COMBAT_ACTIONS`.
+        """
+        self._actions[:, 0] = actions
+        self.world.step(self._actions)
+        return self._result()
+
+    def step_orders(self, orders: np.ndarray, actions: np.ndarray | None = None) -> Any:
+        """As `step`, with concrete orders int32 `(fight, 5)`, as a game server carries them out."""
+        self._actions[:, 0] = 0 if actions is None else actions
+        self.world.step_orders(np.ascontiguousarray(orders, np.int32)[:, None], self._actions)
+        return self._result()
+
+    def world_view(self, fight: int) -> WorldView:
+        """Return what a game server would send of a fight."""
+        return self.world.view(fight)
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return copies of all arrays; `set_state` continues exactly from there."""
+        return self.world.get_state()
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from `get_state`'s arrays; returns nothing, the next `step` is exact."""
+        self.world.set_state(state)
+        self._seeded = True
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Stop the simulation's threads."""
+        self.world.close()
+
+    def _draw_seed(self) -> int:
+        return int(self.np_random.integers(2**62))
+
+    def _observation(self) -> Any:
+        obs = self.world.obs[:, 0]
+        if self.mask_in_observation:
+            return {"observation": obs.copy(), "action_mask": self.world.masks[:, 0].astype(np.int8)}
+        return obs.copy() if self.copy else obs
+
+    def _result(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        stats = self.world.stats[:, self.learner_unit]
+        reward, terms = self.ledger(stats)
+        terminated = self.world.outcome != s.RUNNING
+        info = self._info()
+        info["reward_terms"] = terms
+        info["statistics"] = stats.copy() if self.copy else stats
+        info["_reward_terms"] = info["_statistics"] = self._present
+        return self._observation(), reward, terminated, self._never.copy(), info
+
+    def _info(self) -> dict[str, Any]:
+        mask = self.world.masks[:, 0]
+        return {
+            "action_mask": mask.copy() if self.copy else mask,
+            "outcome": self.world.outcome.astype(np.int8),
+            "_action_mask": self._present,
+            "_outcome": self._present,
+        }
+
+
+class CombatEnv(gymnasium.Env[Any, np.int64]):
+    """One fight as a plain Gymnasium environment; see `CombatVectorEnv` for arguments and info."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012  (Gymnasium's form)
+
+    def __init__(
+        self,
+        archetype: str = "aggressive",
+        scenario: str | None = None,
+        opponent: str = "classic",
+        **kwargs: Any,
+    ):
+        """Set up the fight; arguments as `CombatVectorEnv`."""
+        self._vector = CombatVectorEnv(1, archetype, scenario, opponent, **kwargs)
+        self.observation_space = self._vector.single_observation_space
+        self.action_space = self._vector.single_action_space
+        self.render_mode = self._vector.render_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin the next fight: episode 0 under `seed`."""
+        super().reset(seed=seed)
+        if seed is None and not hasattr(self._vector, "_seeded"):
+            seed = int(self.np_random.integers(2**62))
+        obs, info = self._vector.reset(seed=seed)
+        return self._first(obs), self._first_info(info)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Play one decision window (200 ms)."""
+        if not self.action_space.contains(action):
+            raise ValueError(f"action {action!r} is not a whole number from 0 to {NUM_COMBAT_ACTIONS - 1}")
+        obs, reward, terminated, truncated, info = self._vector.step(np.array([action]))
+        return (
+            self._first(obs),
+            float(reward[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            self._first_info(info),
+        )
+
+    def world_view(self) -> WorldView:
+        """Return what a game server would send."""
+        return self._vector.world_view(0)
+
+    def close(self) -> None:
+        """Release the simulation."""
+        self._vector.close()
+
+    @staticmethod
+    def _first(obs: Any) -> Any:
+        return {key: value[0] for key, value in obs.items()} if isinstance(obs, dict) else obs[0]
+
+    @classmethod
+    def _first_info(cls, info: dict[str, Any]) -> dict[str, Any]:
+        out: dict[str, Any] = {"action_mask": info["action_mask"][0], "outcome": int(info["outcome"][0])}
+        if "reward_terms" in info:
+            out["reward_terms"] = {name: float(value[0]) for name, value in info["reward_terms"].items()}
+            out["statistics"] = dict(zip(s.STATISTICS, info["statistics"][0].tolist(), strict=True))
+        return out
+
+
+assert len(s.STATISTICS) == s.NUM_STATISTICS and f.NUM_ORDER_FIELDS == 5
