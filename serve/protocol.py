@@ -1,0 +1,316 @@
+"""The HTTP body of `/v1/decide`: read and checked strictly, answered in plain JSON."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+
+from envs.contracts import (
+    ARCHETYPES,
+    COMBAT_ACTIONS,
+    MODEL_TYPES,
+    NUM_COMBAT_ACTIONS,
+    OBS_SIZE,
+    ContractError,
+    Order,
+    WorldView,
+    check_masks,
+    check_observations,
+    combat_orders,
+    observe,
+)
+
+DEFAULT_MODEL_TYPE = "combat_dqn"
+_KEYS = frozenset(
+    ("archetype", "model_type", "version", "observation", "action_mask", "view", "unit", "explain")
+)
+_NUMBERS = {int, float}
+_T = TypeVar("_T")
+
+
+class RequestError(ValueError):
+    """The request is wrong; the message is one line for the client.
+
+    Args:
+        message: what was seen and what was expected.
+        status: HTTP status of the answer.
+    """
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(slots=True)
+class DecisionRequest:
+    """One checked request; its row of the batch lies at the same index.
+
+    Attributes:
+        archetype: one of the six archetypes.
+        model_type: one of the nine model types.
+        version: a version number, None for the deployed one.
+        explain: whether the answer carries q values.
+        view: the fight, None if a bare observation came.
+        unit: index of the acting unit in the view.
+    """
+
+    archetype: str
+    model_type: str
+    version: int | None
+    explain: bool
+    view: WorldView | None = None
+    unit: int = 0
+
+
+@dataclass(slots=True)
+class DecisionBatch:
+    """All requests of one HTTP body as arrays.
+
+    Attributes:
+        requests: the checked requests.
+        bare: the body was one request, not a list; the answer is then bare too.
+        observations: float32 (request, 64).
+        masks: float32 (request, 10), 1 where legal.
+        orders: int32 (viewed request, 10, 5), the order behind each action, for requests with a view.
+        order_row: index into `orders` for each request, -1 without a view.
+    """
+
+    requests: list[DecisionRequest]
+    bare: bool
+    observations: np.ndarray
+    masks: np.ndarray
+    orders: np.ndarray
+    order_row: list[int]
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise RequestError(f"body: {name} is not a number that JSON knows; every value must be finite")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+        RequestError: not UTF-8, not JSON, NaN or Infinity, nested too deeply, or not an object.
+    """
+    try:
+        data = _decoder.decode(body.decode("utf-8"))
+    except RequestError:
+        raise
+    except UnicodeDecodeError as error:
+        raise RequestError(f"body: not UTF-8 text (byte {error.start}); send JSON") from None
+    except json.JSONDecodeError as error:
+        raise RequestError(
+            f"body: not JSON ({error.msg}, line {error.lineno} column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise RequestError("body: JSON is nested too deeply") from None
+    except ValueError:  # an integer of thousands of digits
+        raise RequestError("body: a number in the JSON is too long") from None
+    if not isinstance(data, dict):
+        raise RequestError(f"body: expected a JSON object, got {_kind(data)}")
+    return data
+
+
+def read_decisions(data: dict[str, Any], max_requests: int) -> DecisionBatch:
+    """Check a decoded body and compute observations, masks and orders of all its requests at once.
+
+    Args:
+        data: one request, or `{"requests": [...]}`.
+        max_requests: most requests in one body.
+
+    Raises:
+        RequestError: naming the request and the key that is wrong.
+    """
+    bare = "requests" not in data
+    if bare:
+        rows: Any = [data]
+    else:
+        rows = data["requests"]
+        extra = sorted(set(data) - {"requests"})
+        if extra:
+            raise RequestError(f"body: unknown key {extra[0]!r} beside 'requests'")
+        if not isinstance(rows, list) or not rows:
+            raise RequestError(f"requests: expected a list of at least one request, got {_kind(rows)}")
+    if len(rows) > max_requests:
+        raise RequestError(
+            f"requests: {len(rows)} are too many for one body, at most {max_requests}; split them"
+        )
+    batch = DecisionBatch(
+        requests=[],
+        bare=bare,
+        observations=np.empty((len(rows), OBS_SIZE), np.float32),
+        masks=np.ones((len(rows), NUM_COMBAT_ACTIONS), np.float32),
+        orders=np.empty((0, NUM_COMBAT_ACTIONS, 5), np.int32),
+        order_row=[-1] * len(rows),
+    )
+    viewed: list[int] = []
+    given: list[int] = []
+    for index, row in enumerate(rows):
+        try:
+            request = _read_request(row)
+            batch.requests.append(request)
+            if request.view is None:
+                _check_list(row["observation"])
+                given.append(index)
+                if row.get("action_mask") is not None:
+                    batch.masks[index] = check_masks([row["action_mask"]], 1)
+            else:
+                batch.order_row[index] = len(viewed)
+                viewed.append(index)
+        except (RequestError, ContractError) as error:
+            raise _at(index, bare, error) from None
+    if given:
+        batch.observations[given] = _read_observations(rows, given, bare)
+    if viewed:
+        views = [view for view in (batch.requests[index].view for index in viewed) if view is not None]
+        units = [batch.requests[index].unit for index in viewed]
+        batch.observations[viewed] = observe(views, units)
+        batch.orders, legal = combat_orders(views, units)
+        batch.masks[viewed] = legal
+    return batch
+
+
+def _read_request(row: Any) -> DecisionRequest:
+    if not isinstance(row, dict):
+        raise RequestError(f"expected an object, got {_kind(row)}")
+    unknown = row.keys() - _KEYS
+    if unknown:
+        raise RequestError(_unknown("key", sorted(unknown)[0], tuple(sorted(_KEYS))))
+    archetype, model_type, version = read_model_name(row)
+    explain = row.get("explain", False)
+    if not isinstance(explain, bool):
+        raise RequestError(f"explain: expected true or false, got {_kind(explain)}")
+    if ("observation" in row) == ("view" in row):
+        seen = "both" if "view" in row else "neither"
+        raise RequestError(
+            f"expected either 'observation' ({OBS_SIZE} numbers) or 'view' and 'unit', got {seen}"
+        )
+    request = DecisionRequest(archetype, model_type, version, explain)
+    if "view" in row:
+        if "action_mask" in row:
+            raise RequestError("action_mask: belongs to a bare 'observation'; with a 'view' it is computed")
+        request.view = WorldView.from_json(row["view"])
+        unit = row.get("unit")
+        if isinstance(unit, bool) or not isinstance(unit, str | int):
+            raise RequestError(f"unit: expected the id of a unit of the view, got {_kind(unit)}")
+        request.unit = request.view.unit_index(unit)
+    elif "unit" in row:
+        raise RequestError("unit: belongs to a 'view'; a bare 'observation' is one unit's already")
+    return request
+
+
+def read_model_name(row: dict[str, Any]) -> tuple[str, str, int | None]:
+    """Return archetype, model type and version (None for the deployed one) of a request.
+
+    Raises:
+        RequestError: missing or unknown names, naming the nearest valid one.
+    """
+    if "archetype" not in row:
+        raise RequestError(f"archetype: missing; one of {', '.join(ARCHETYPES)}")
+    archetype = row["archetype"]
+    if archetype not in ARCHETYPES:
+        raise RequestError(_unknown("archetype", archetype, ARCHETYPES))
+    model_type = row.get("model_type", DEFAULT_MODEL_TYPE)
+    if model_type not in MODEL_TYPES:
+        raise RequestError(_unknown("model type", model_type, MODEL_TYPES))
+    version = row.get("version")
+    if version is not None and (
+        isinstance(version, bool) or not isinstance(version, int) or not 0 < version < 2**31
+    ):
+        raise RequestError(f"version: expected a version number from 1, got {_shown(version)}")
+    return archetype, model_type, version
+
+
+def _at(index: int, bare: bool, error: Exception) -> RequestError:
+    """Say which request of a list is wrong."""
+    return RequestError(str(error) if bare else f"requests[{index}]: {error}")
+
+
+def _read_observations(rows: list[Any], given: list[int], bare: bool) -> np.ndarray:
+    """Check all bare observations in one call; only where that fails look for the culprit."""
+    try:
+        return check_observations([rows[index]["observation"] for index in given])
+    except ContractError as whole:
+        for index in given:
+            try:
+                check_observations([rows[index]["observation"]])
+            except ContractError as error:
+                raise _at(index, bare, error) from None
+        raise RequestError(str(whole)) from None
+
+
+def _check_list(values: Any) -> None:
+    # numpy would take "1.5", true and nested one-element lists for numbers.
+    if isinstance(values, list) and not set(map(type, values)) <= _NUMBERS:
+        odd = next(index for index, value in enumerate(values) if type(value) not in _NUMBERS)
+        raise RequestError(f"observation: value {odd} is {_kind(values[odd])}, expected {OBS_SIZE} numbers")
+    if not isinstance(values, list):
+        raise RequestError(f"observation: expected a list of {OBS_SIZE} numbers, got {_kind(values)}")
+    if len(values) != OBS_SIZE:
+        raise RequestError(f"observation: expected {OBS_SIZE} numbers, got {len(values)}")
+
+
+def group(requests: list[DecisionRequest], key: Callable[[DecisionRequest], _T]) -> dict[_T, list[int]]:
+    """Return the request indices of each value of `key`, in order."""
+    groups: dict[_T, list[int]] = {}
+    for index, request in enumerate(requests):
+        groups.setdefault(key(request), []).append(index)
+    return groups
+
+
+def answer(
+    batch: DecisionBatch, index: int, version: int, action: int, q_values: np.ndarray
+) -> dict[str, Any]:
+    """Return one decision as plain JSON.
+
+    Args:
+        batch: the requests.
+        index: which of them.
+        version: version of the model that decided.
+        action: index into `COMBAT_ACTIONS`.
+        q_values: float32 (10,).
+    """
+    request = batch.requests[index]
+    decision: dict[str, Any] = {
+        "archetype": request.archetype,
+        "model_type": request.model_type,
+        "model_version": version,
+        "action": action,
+        "action_name": COMBAT_ACTIONS[action],
+    }
+    if request.view is not None:
+        row = batch.orders[batch.order_row[index], action]
+        decision["order"] = Order.from_row(request.view, row).to_json()
+    if request.explain:
+        decision["q_values"] = q_values.tolist()
+    return decision
+
+
+def _unknown(what: str, seen: Any, known: tuple[str, ...]) -> str:
+    nearest = difflib.get_close_matches(str(seen), known, 1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; one of {', '.join(known)}"
+    return f"unknown {what} {_shown(seen)}{hint}"
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _kind(value: Any) -> str:
+    """Name a JSON value's type in the words of JSON."""
+    if value is None:
+        return "null"
+    names = {bool: "true or false", dict: "an object", list: "a list", str: "a string"}
+    if type(value) is list and not value:
+        return "an empty list"
+    return names.get(type(value), "a number")

@@ -1,0 +1,182 @@
+"""The HTTP door: a plain ASGI application over the engine and the model table.
+
+Plain ASGI instead of a framework: routing four paths and checking a body by hand costs a tenth of a
+millisecond less per request than validation by declared models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from envs.contracts import ACTION_VERSION, OBS_VERSION, VIEW_VERSION
+from serve.engine import BusyError, DecisionEngine
+from serve.models import ModelError
+from serve.protocol import RequestError, answer, group, read_decisions, read_json, read_model_name
+from serve.settings import ServeSettings
+from serve.table import ModelTable, UnknownModelError
+from serve.watcher import RegistryDownError, RegistryWatcher
+
+logger = logging.getLogger("ray.serve")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Reply = tuple[int, Any]
+_JSON = (b"content-type", b"application/json")
+_RETRY = (b"retry-after", b"1")
+
+
+class DecisionApp:
+    """Answers `/v1/decide`, `/v1/models`, `/v1/candidates` and `/healthz`.
+
+    Args:
+        settings: limits of the service.
+        engine: batches and answers rows.
+        table: the loaded models.
+        watcher: follows the registry; started and stopped with the application.
+    """
+
+    def __init__(
+        self, settings: ServeSettings, engine: DecisionEngine, table: ModelTable, watcher: RegistryWatcher
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._table = table
+        self._watcher = watcher
+        self._routes: dict[str, tuple[str, Callable[[bytes], Awaitable[Reply]]]] = {
+            "/v1/decide": ("POST", self._decide),
+            "/v1/candidates": ("POST", self._load_candidate),
+            "/v1/models": ("GET", self._list_models),
+            "/healthz": ("GET", self._health),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            status, body = await self._respond(scope, receive)
+            await _send_json(send, status, body)
+        else:  # a WebSocket handshake: refuse it
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._watcher.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._watcher.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _respond(self, scope: Scope, receive: Receive) -> Reply:
+        try:
+            route = self._routes.get(scope["path"])
+            if route is None:
+                raise RequestError(f"no such path; this service answers {', '.join(self._routes)}", 404)
+            method, handler = route
+            if scope["method"] != method:
+                raise RequestError(f"{scope['path']} answers {method} only", 405)
+            return await handler(await self._read_body(receive))
+        except RequestError as error:
+            return error.status, {"error": str(error)}
+        except UnknownModelError as error:
+            return 404, {"error": str(error)}
+        except ModelError as error:
+            return 409, {"error": str(error)}
+        except (BusyError, RegistryDownError) as error:
+            return 503, {"error": str(error)}
+        except Exception:  # one broken request must not take the replica along
+            logger.exception("request to %s failed", scope["path"])
+            return 500, {"error": "internal error; the service's log has the details"}
+
+    async def _read_body(self, receive: Receive) -> bytes:
+        """Read the body to its end, keeping no more than the limit."""
+        limit, chunks, size = self._settings.max_body_bytes, [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestError("the client went away", 400)
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size <= limit:
+                chunks.append(chunk)
+            if not message.get("more_body", False):
+                break
+        if size > limit:
+            raise RequestError(f"body: {size} bytes are too many, at most {limit}; split the requests", 413)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _decide(self, body: bytes) -> Reply:
+        started = time.perf_counter()
+        batch = read_decisions(read_json(body), self._settings.max_requests)
+        groups = group(batch.requests, lambda r: self._table.resolve(r.archetype, r.model_type, r.version))
+        if len(groups) == 1:
+            (model,) = groups
+            answers = [await self._engine.decide(model, batch.observations, batch.masks)]
+        else:
+            answers = await asyncio.gather(
+                *(
+                    self._engine.decide(model, batch.observations[rows], batch.masks[rows])
+                    for model, rows in groups.items()
+                )
+            )
+        decisions: list[Any] = [None] * len(batch.requests)
+        for (model, rows), (q_values, actions) in zip(groups.items(), answers, strict=True):
+            version = model.version.version
+            for at, (row, action) in enumerate(zip(rows, actions.tolist(), strict=True)):
+                decisions[row] = answer(batch, row, version, action, q_values[at])
+        server_ms = round(1e3 * (time.perf_counter() - started), 3)
+        if batch.bare:
+            return 200, {**decisions[0], "server_ms": server_ms}
+        return 200, {"decisions": decisions, "server_ms": server_ms}
+
+    async def _load_candidate(self, body: bytes) -> Reply:
+        data = read_json(body)
+        unknown = sorted(data.keys() - {"archetype", "model_type", "version"})
+        if unknown:
+            raise RequestError(f"unknown key {unknown[0]!r}; expected archetype, model_type and version")
+        archetype, model_type, version = read_model_name(data)
+        if version is None:
+            raise RequestError("version: missing; give the number of the version to load")
+        candidate = await self._watcher.find(archetype, model_type, version)
+        model = await self._table.load_candidate(candidate)
+        loaded = model.version
+        return 200, {
+            "archetype": loaded.archetype,
+            "model_type": loaded.model_type,
+            "model_version": loaded.version,
+            "sha256": loaded.sha256,
+            "provider": model.provider,
+        }
+
+    async def _list_models(self, _: bytes) -> Reply:
+        versions = {"view": VIEW_VERSION, "observation": OBS_VERSION, "action": ACTION_VERSION}
+        table = self._table
+        return 200, {"models": table.describe(), "failures": table.failures, "contracts": versions}
+
+    async def _health(self, _: bytes) -> Reply:
+        return 200, {
+            "status": "ok",
+            "models": len(self._table),
+            "failures": self._table.failures,
+            "registry": self._watcher.state,
+            "engine": self._engine.statistics(),
+        }
+
+
+async def _send_json(send: Send, status: int, body: Any) -> None:
+    content = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+    headers = [_JSON, (b"content-length", str(len(content)).encode())]
+    if status == 503:
+        headers.append(_RETRY)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
