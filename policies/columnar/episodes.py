@@ -1,0 +1,97 @@
+"""What finished episodes were like: return, length, outcome and reward terms over a sliding window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# `info["outcome"]` of a fight that the learner won by killing the other team.
+WON_BY_KILL = 1
+
+
+class EpisodeLog:
+    """Accumulates per environment and keeps the last finished episodes.
+
+    Args:
+        num_envs: Environments side by side.
+        window: Finished episodes that the means are taken over.
+    """
+
+    def __init__(self, num_envs: int, window: int) -> None:
+        self.num_envs, self.window = num_envs, window
+        self.finished = 0
+        self._return = np.zeros(num_envs)
+        self._length = np.zeros(num_envs, np.int64)
+        self._terms: dict[str, NDArray[np.float64]] = {}
+        self._rows: dict[str, NDArray[np.float64]] = {}
+
+    def record(
+        self, reward: ArrayLike, done: NDArray[np.bool_], valid: NDArray[np.bool_], info: Mapping[str, Any]
+    ) -> None:
+        """Add one step of all environments.
+
+        Args:
+            reward: Unscaled reward (env,).
+            done: (env,), whether the step ended its episode.
+            valid: (env,), False for autoreset rows.
+            info: May hold "outcome" int8 (env,) and "reward_terms", name -> (env,).
+        """
+        # Autoreset rows carry reward 0 by contract; the product keeps a careless environment out of the
+        # return.
+        self._return += np.asarray(reward) * valid
+        self._length += valid
+        terms = info.get("reward_terms") or {}
+        for name, values in terms.items():
+            total = self._terms.setdefault(name, np.zeros(self.num_envs))
+            total += np.asarray(values) * valid
+        if done.any():
+            ended = np.flatnonzero(done)
+            columns = {
+                "reward": self._return[ended],
+                "episode_length": self._length[ended].astype(np.float64),
+            }
+            if "outcome" in info:
+                columns["win_rate"] = (np.asarray(info["outcome"])[ended] == WON_BY_KILL).astype(np.float64)
+            for name, total in self._terms.items():
+                columns[f"reward_terms/{name}"] = total[ended]
+            for name, values in columns.items():
+                old = self._rows.get(name, np.empty(0))
+                self._rows[name] = np.concatenate((old, values))[-self.window :]
+            self.finished += len(ended)
+            self._return[ended] = 0.0
+            self._length[ended] = 0
+            for total in self._terms.values():
+                total[ended] = 0.0
+
+    def means(self) -> dict[str, float]:
+        """Means over the last finished episodes: reward, episode_length, win_rate (strict), reward_terms/*.
+
+        Returns:
+            NaN for the first three as long as no episode has finished (or its outcome is unknown).
+        """
+        common = {"reward": math.nan, "episode_length": math.nan, "win_rate": math.nan}
+        return common | {name: float(rows.mean()) for name, rows in self._rows.items()}
+
+    def get_state(self) -> dict[str, Any]:
+        """Arrays by name, for an exact resumption."""
+        state: dict[str, Any] = {
+            "return": self._return.copy(),
+            "length": self._length.copy(),
+            "finished": np.array(self.finished),
+        }
+        state |= {f"terms:{name}": values.copy() for name, values in self._terms.items()}
+        return state | {f"rows:{name}": values.copy() for name, values in self._rows.items()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take up a state from `get_state`."""
+        self._return = np.array(state["return"])
+        self._length = np.array(state["length"])
+        self.finished = int(state["finished"])
+        self._terms = {
+            k.removeprefix("terms:"): np.array(v) for k, v in state.items() if k.startswith("terms:")
+        }
+        self._rows = {k.removeprefix("rows:"): np.array(v) for k, v in state.items() if k.startswith("rows:")}

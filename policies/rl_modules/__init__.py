@@ -1,0 +1,1 @@
+"""Thin RLlib adapters around the plain networks."""
