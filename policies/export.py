@@ -15,6 +15,7 @@ import io
 import json
 import logging
 import os
+import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -205,7 +206,7 @@ def _graph(config: CombatDQNConfig) -> bytes:
     for parameter in model.parameters():
         nn.init.normal_(parameter, generator=generator)
     batch = torch.export.Dim("batch")
-    with _quiet():
+    with _quiet(), _private_compiler_cache():
         program = torch.onnx.export(
             model.inference_form(),
             model.example_inputs(3),
@@ -236,6 +237,23 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         exporter.setLevel(level)
+
+
+@contextlib.contextmanager
+def _private_compiler_cache() -> Iterator[None]:
+    """Let torch's compiler, which tracing loads, make its cache where it is removed at once.
+
+    It would otherwise leave a folder of its own in the temporary folder, although nothing is compiled.
+    """
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    before = os.environ.get(name)
+    with tempfile.TemporaryDirectory(prefix="trace-") as folder:
+        os.environ[name] = before or folder
+        try:
+            yield
+        finally:
+            if before is None:
+                os.environ.pop(name, None)
 
 
 def _strip(proto: ModelProto) -> None:

@@ -1,0 +1,78 @@
+# ML Monster. Two commands need nothing but this folder, Linux, make and Python 3.11 or later:
+#   make demo    the whole product once, end to end
+#   make test    the test suite
+# Both build .venv first, once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Processes that the tests run side by side; Ray tests share one of them.
+TEST_WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest
+
+# Exported to every command below: no usage reports leave the machine, and torch, numpy and the tests do not
+# fight over the cores with more threads than there are.
+export RAY_USAGE_STATS_ENABLED := 0
+export OMP_NUM_THREADS ?= 1
+export PYTHONUNBUFFERED := 1
+
+.PHONY: demo test check format test-learning test-chaos test-extensions bench wheel install warm clean help
+
+demo: install ## train six combat minds, validate, export, deploy, serve and ask them; report in runs/demo
+	@$(BIN)/monster demo $(ARGS)
+
+test: install warm ## the test suite, without the slow folders below (ARGS="-k name" picks tests)
+	@$(PYTEST) tests --numprocesses $(TEST_WORKERS) --ignore tests/learning --ignore tests/chaos \
+		--ignore tests/extensions $(ARGS)
+
+check: install ## lint, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: install ## bring the code into the one format, and fix what ruff can fix by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+test-learning: install warm ## slow: every learner really learns
+test-chaos: install warm ## slow: kills processes and nodes, and counts what is left
+test-extensions: install warm ## slow: PostgreSQL with TimescaleDB, AGE and pgvector
+test-learning test-chaos test-extensions:
+	@folder=tests/$(@:test-%=%); \
+	if [ -z "$$(find $$folder -name 'test_*.py' 2>/dev/null)" ]; then \
+		echo "$@: $$folder holds no test in this release, so nothing was run"; \
+	else $(PYTEST) $$folder $(ARGS); fi
+
+bench: install warm ## the commands behind the published figures
+	@found=0; for script in bench/*.py; do \
+		name=$$(basename "$$script" .py); case "$$name" in "*"|__init__|machine) continue;; esac; \
+		found=1; echo "== bench.$$name"; $(BIN)/python -m "bench.$$name" $(ARGS); \
+	done; [ $$found = 1 ] || echo "bench: no benchmark in this release, so nothing was run"
+
+wheel: install ## the installable wheel in dist/, as cluster.yaml sends it to every node
+	@rm -rf dist build; mkdir -p dist
+	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --quiet --no-deps --no-build-isolation \
+		--wheel-dir dist .
+	@rm -rf build; cp constraints.txt dist/; cd dist; sha256sum *.whl constraints.txt > SHA256SUMS; \
+		echo "wheel: $$(ls -1 *.whl) in dist/"
+
+install: ## build or update .venv (EXTRA=cpu or gpu, PYTHON=path choose what is not found by itself)
+	@VENV="$(VENV)" tools/install.sh
+
+# Compiles the simulation kernel into its cache once, so that parallel tests do not all compile it.
+warm: install
+	@$(BIN)/python tools/warm_up.py
+
+clean: ## remove .venv, builds and caches; results in runs/ stay
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .venv.lock
+	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
+	@find . -name __pycache__ -type d -not -path './runs/*' -prune -exec rm -rf {} +
+	@if [ -d runs ]; then echo "clean: runs/ holds your results and stays; remove it yourself to free its space"; fi
+
+help: ## this list
+	@echo "ML Monster: make TARGET"
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
