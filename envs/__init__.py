@@ -1,17 +1,13 @@
 """The combat world: contracts, rules, rewards, and Gymnasium environments.
 
-`import envs` stays light: it registers ids by string if Gymnasium is there already (otherwise
-Gymnasium's plugin hook does, when it is imported), and the compiled simulation loads when an
-environment is made.
+`import envs` stays light: it registers the Gymnasium ids by string, as soon as Gymnasium is
+imported, and the compiled simulation loads when an environment is made.
 """
 
 from __future__ import annotations
 
-import sys
+from envs.registration import register_soon
 
 __version__ = "0.1.0"
 
-if "gymnasium" in sys.modules:
-    from envs.registration import register
-
-    register()
+register_soon()

@@ -15,7 +15,7 @@ from envs.configuration import ConfigError, nearest
 from envs.contracts import layout as f
 from envs.contracts.checks import OBS_LIMIT
 from envs.contracts.view import WorldView
-from envs.contracts.vocabulary import NUM_COMBAT_ACTIONS, OBS_SIZE
+from envs.contracts.vocabulary import NUM_COMBAT_ACTIONS, NUM_SKILL_SLOTS, OBS_SIZE
 from envs.rewards import RewardLedger
 from envs.simulation import state as s
 from envs.simulation.world import TIERS, World
@@ -137,9 +137,15 @@ class CombatVectorEnv(VectorEnv):
         return self._result()
 
     def step_orders(self, orders: np.ndarray, actions: np.ndarray | None = None) -> Any:
-        """As `step`, with concrete orders int32 `(fight, 5)`, as a game server carries them out."""
-        self._actions[:, 0] = 0 if actions is None else actions
-        self.world.step_orders(np.ascontiguousarray(orders, np.int32)[:, None], self._actions)
+        """As `step`, with concrete orders int32 `(fight, 5)`, as a game server carries them out.
+
+        `actions` is what the units remember as their last action (default: none).
+
+        Raises:
+            ValueError: wrong shape, or a number that no order has.
+        """
+        self._actions[:, 0] = -1 if actions is None else actions
+        self.world.step_orders(self._checked(orders)[:, None], self._actions)
         return self._result()
 
     def world_view(self, fight: int) -> WorldView:
@@ -157,7 +163,29 @@ class CombatVectorEnv(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the simulation's threads."""
-        self.world.close()
+        # Gymnasium also closes what failed in __init__: then there is no simulation yet.
+        if hasattr(self, "world"):
+            self.world.close()
+
+    def _checked(self, orders: np.ndarray) -> np.ndarray:
+        """Orders within their limits; the compiled kernel trusts what it gets."""
+        rows = np.ascontiguousarray(orders, np.int32)
+        if rows.shape != (self.num_envs, f.NUM_ORDER_FIELDS):
+            raise ValueError(
+                f"orders of shape {rows.shape}; this needs ({self.num_envs}, {f.NUM_ORDER_FIELDS})"
+            )
+        low = np.full(rows.shape, (f.O_HOLD, -1, -1, -1, -1), np.int32)
+        low[rows[:, f.ORDER_KIND] == f.O_SKILL, f.ORDER_SKILL] = 0
+        high = (f.O_SKILL, NUM_SKILL_SLOTS - 1, self.world.units.shape[1] - 1, 1, 1)
+        wrong = ((rows < low) | (rows > high)).any(axis=1)
+        if wrong.any():
+            fight = int(wrong.argmax())
+            raise ValueError(
+                f"order {rows[fight].tolist()} of fight {fight}: kind 0..3, skill slot "
+                f"0..{NUM_SKILL_SLOTS - 1} (-1 but for a skill), target -1..{high[2]}, "
+                "direction -1..1; build it with `order_row`"
+            )
+        return rows
 
     def _draw_seed(self) -> int:
         return int(self.np_random.integers(2**62))

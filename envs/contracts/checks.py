@@ -22,7 +22,8 @@ def check_observations(values: Any) -> np.ndarray:
         ContractError: wrong shape, not numbers, NaN or infinity, or a value outside [-2, 2].
     """
     try:
-        array = np.asarray(values, dtype=np.float32)
+        with np.errstate(over="ignore"):  # 1e300 becomes infinity and is refused below
+            array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError, OverflowError):
         raise ContractError(
             f"observation: expected {OBS_SIZE} numbers ({OBS_VERSION}), "
@@ -60,7 +61,8 @@ def check_masks(values: Any, rows: int) -> np.ndarray:
         ContractError: wrong shape, entries other than 0 and 1, or a row without a legal action.
     """
     try:
-        array = np.asarray(values, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError, OverflowError):
         raise ContractError(f"action_mask: expected {NUM_COMBAT_ACTIONS} values of 0 or 1") from None
     if array.ndim == 1:

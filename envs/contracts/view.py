@@ -83,7 +83,7 @@ class WorldView:
         try:
             return self.ids.index(unit_id)
         except ValueError:
-            shown = ", ".join(map(str, self.ids))
+            shown = ", ".join(map(repr, self.ids))
             raise ContractError(f"view: no unit {unit_id!r}; this view has {shown}") from None
 
     @classmethod

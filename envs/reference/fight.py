@@ -179,7 +179,8 @@ class Fight:
         if me.hostile(target):
             me.target = target
         used = use_skill(self, me, slot, target)
-        if not used and target is not me and me.distance(target) > me.skills[slot].range:
+        reach = me.skills[slot].range if slot < len(me.skills) else 0
+        if not used and target is not me and me.distance(target) > reach:
             walk_toward(self, me, target)
 
     def _settle(self) -> None:

@@ -39,7 +39,7 @@ def _draws_off(me: Unit, hitter: Unit, target: Unit | None) -> bool:
 
 
 def choose_target(fight: Fight, me: Unit) -> Unit | None:
-    """A taunt binds; else keep a target within the leash, unless an attacker draws me off; else look around."""
+    """A taunt binds; else keep a target within the leash, unless an attacker draws me off; else look."""
     target = me.target
     if target is not None and (not target.alive or me.distance(target) > me.leash):
         target = None

@@ -63,11 +63,16 @@ class ReferenceWorld:
         """Carry out one order per learner; a fight that has ended begins its next episode instead."""
         for index, fight in enumerate(self.fights):
             if fight.outcome != RUNNING:
-                self.episodes[index] += 1
-                self.fights[index] = self._begin(index)
+                self.restart(index)
             else:
                 fight.step(orders[index, : self.learners].tolist(), actions[index, : self.learners].tolist())
         self._read()
+
+    def restart(self, index: int) -> Fight:
+        """Begin a fight's next episode."""
+        self.episodes[index] += 1
+        self.fights[index] = self._begin(index)
+        return self.fights[index]
 
     def view(self, index: int) -> WorldView:
         """Return what a game server would send of a fight."""

@@ -152,11 +152,14 @@ class World:
 
     def step(self, actions: np.ndarray) -> None:
         """Carry out one action per learner, int32 `(fight, learner)`, for one decision window."""
+        actions = np.ascontiguousarray(actions, np.int32)  # any other type would compile a second kernel
         kernel.choose(self.orders, actions, self.chosen, 0, self.num_fights)
         self.step_orders(self.chosen, actions)
 
     def step_orders(self, orders: np.ndarray, actions: np.ndarray) -> None:
         """Carry out one order per learner, int32 `(fight, learner, 5)`; `actions` is what units remember."""
+        orders = np.ascontiguousarray(orders, np.int32)
+        actions = np.ascontiguousarray(actions, np.int32)
         self._split(
             lambda a, b: kernel.step_batch(
                 self.units, self.fights, self.stats, self.skills, self.world, self.template,

@@ -1,0 +1,1 @@
+"""The commands behind the published figures; run them as `python -m bench.NAME` from the repository root."""

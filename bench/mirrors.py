@@ -1,0 +1,125 @@
+"""Every mirror of script against script: both sides alike must share the wins.
+
+`python -m bench.mirrors` prints the table for all scenarios and tiers; a test plays the archetypes'
+own scenarios against classic and veteran at the same number of fights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from bench.machine import describe, header
+from envs import archetypes
+from envs.contracts import ARCHETYPES, MAX_TEAM_SIZE
+from envs.simulation import state as s
+from envs.simulation.world import TIERS, World
+
+# Few fights of many episodes each: less time is lost waiting for the slowest.
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Outcome of `fights` fights between equal sides, as shares of all fights, from team 0's side.
+
+    Attributes:
+        score: wins by kill or on time, draws counted half.
+        kills: share decided by kill, whoever won.
+        draws: share of draws.
+        ticks: mean length of a fight, ticks of 100 ms.
+    """
+
+    archetype: str
+    scenario: str
+    tier: str
+    fights: int
+    score: float
+    kills: float
+    draws: float
+    ticks: float
+
+
+def play(archetype: str, scenario: str, tier: str, *, fights: int = 20_000, seed: int = 1) -> Mirror:
+    """Play a mirror.
+
+    Each fight of the batch plays the same number of episodes: stopping at a fixed time instead would
+    count short fights more often than long ones.
+    """
+    team = archetypes.load(archetype).team(scenario)
+    batch = min(BATCH, fights)
+    episodes = -(-fights // batch)
+    world = World(batch, (team, team), tiers=(tier, tier), seed=seed)
+    actions = np.zeros((batch, 0), np.int32)
+    tally = dict.fromkeys((s.WON_BY_KILL, s.LOST_BY_KILL, s.WON_ON_TIME, s.LOST_ON_TIME, s.DRAW), 0)
+    ticks = 0
+    while (world.fights[:, s.G_EPISODE] < episodes).any():
+        world.step(actions)
+        ended = (world.outcome != s.RUNNING) & (world.fights[:, s.G_EPISODE] < episodes)
+        for outcome, count in zip(*np.unique(world.outcome[ended], return_counts=True), strict=True):
+            tally[int(outcome)] += int(count)
+        ticks += int(world.fights[ended, s.G_TICK].sum())
+    total = sum(tally.values())
+    won = tally[s.WON_BY_KILL] + tally[s.WON_ON_TIME] + tally[s.DRAW] / 2
+    return Mirror(
+        archetype,
+        scenario,
+        tier,
+        total,
+        score=won / total,
+        kills=(tally[s.WON_BY_KILL] + tally[s.LOST_BY_KILL]) / total,
+        draws=tally[s.DRAW] / total,
+        ticks=ticks / total,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; exit status 1 if a mirror is off by more than 1.5 points."""
+    parser = argparse.ArgumentParser(prog="python -m bench.mirrors", description=__doc__.splitlines()[0])
+    parser.add_argument("--fights", type=int, default=20_000, help="fights of each mirror (default 20000)")
+    parser.add_argument(
+        "--archetypes", nargs="+", default=list(ARCHETYPES), choices=ARCHETYPES, metavar="NAME"
+    )
+    parser.add_argument("--tiers", nargs="+", default=list(TIERS), choices=list(TIERS), metavar="TIER")
+    parser.add_argument("--scenarios", nargs="+", default=None, metavar="NvN", help="default: 1v1 to 5v5")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    options = parser.parse_args(arguments)
+    if options.fights < 1:
+        parser.error(f"--fights is {options.fights}; give at least 1")
+    scenarios = options.scenarios or [f"{n}v{n}" for n in range(1, MAX_TEAM_SIZE + 1)]
+    rows = []
+    if not options.json:
+        print(header())
+        print(
+            f"{'archetype':<11} {'fight':<5} {'tier':<8} {'n':>6} "
+            f"{'score':>7} {'kill':>6} {'draw':>6} {'s':>6}"
+        )
+    began = time.perf_counter()
+    for name in options.archetypes:
+        for scenario in scenarios:
+            for tier in options.tiers:
+                row = play(name, scenario, tier, fights=options.fights, seed=options.seed)
+                rows.append(row)
+                if not options.json:
+                    print(
+                        f"{name:<11} {scenario:<5} {tier:<8} {row.fights:>6} {row.score:>7.4f} "
+                        f"{row.kills:>6.3f} {row.draws:>6.3f} {row.ticks / 10:>6.1f}",
+                        flush=True,
+                    )
+    worst = max(abs(row.score - 0.5) for row in rows)
+    if options.json:
+        print(json.dumps({"machine": describe(), "mirrors": [asdict(row) for row in rows], "worst": worst}))
+    else:
+        print(f"largest distance from 50 %: {100 * worst:.2f} points; {time.perf_counter() - began:.0f} s")
+    return int(worst > 0.015)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
