@@ -170,7 +170,7 @@ def go_home(u, w, i):
 
 @njit(cache=True, nogil=True)
 def act_by_script(u, st, sk, g, w, hits, heals, i, n, skills):
-    """One tick of the traditional AI; `skills` False for a learner bound by a taunt."""
+    """One tick of the traditional AI; `skills` False while a taunt binds the unit."""
     t = choose_target(u, st, g, i, n)
     if t < 0:
         go_home(u, w, i)

@@ -1,4 +1,4 @@
-"""A `monster demo` of its own: separate home, user's home and temporary folder, and a mark on all its processes."""
+"""A `monster demo` with a home, user home and temporary folder of its own and a mark on all its processes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ class DemoProcess:
             self.output += line
             if text in line:
                 return
-        raise AssertionError(f"the demo ended (exit {process.wait()}) before it said {text!r}:\n{self.output}")
+        raise AssertionError(
+            f"the demo ended (exit {process.wait()}) before it said {text!r}:\n{self.output}"
+        )
 
     def marked(self) -> dict[int, str]:
         """Process id -> command line of every living process that carries our mark."""

@@ -1,4 +1,4 @@
-"""A demo that is interrupted or killed leaves nothing running and nothing lying about, and the next one is clean."""
+"""A killed or interrupted demo leaves nothing running and nothing lying about, and the next one is clean."""
 
 from __future__ import annotations
 
@@ -74,7 +74,11 @@ def assert_nothing_outside(demo: DemoProcess) -> None:
 
 @pytest.mark.parametrize(
     ("moment", "kind"),
-    [("== training", signal.SIGKILL), ("== waiting for the service", signal.SIGKILL), ("epoch", signal.SIGINT)],
+    [
+        ("== training", signal.SIGKILL),
+        ("== waiting for the service", signal.SIGKILL),
+        ("epoch", signal.SIGINT),
+    ],
 )
 def test_killed_demo_leaves_nothing_and_the_next_is_clean(
     demo: DemoProcess, moment: str, kind: signal.Signals

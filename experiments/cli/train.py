@@ -1,0 +1,130 @@
+"""``monster train``: one Tune experiment over the chosen cells."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.cli import common
+from experiments.errors import UsageError
+
+if TYPE_CHECKING:
+    from experiments.matrix import Request
+
+RESUME_HINT = "finished runs are kept; run the same command again to continue from the last checkpoints"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the command."""
+    common.add_cells(parser)
+    parser.add_argument("--epochs", type=common.positive_int, help="reports to Tune (default: the profile's)")
+    parser.add_argument("--batch-size", type=common.positive_int, help="transitions per gradient step")
+    parser.add_argument(
+        "--lr",
+        type=common.learning_rate,
+        help="learning rate as it stands (default: type's x archetype's / 3e-4)",
+    )
+    parser.add_argument(
+        "--profile", choices=("demo", "small", "full"), default="demo", help="size (default: demo)"
+    )
+    parser.add_argument("--device", default=None, help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument("--config", type=Path, help="a settings file; the options above go before it")
+    parser.add_argument(
+        "--parallel", type=common.positive_int, default=1, help="runs at the same time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="reuse finished runs and continue broken ones (default); --no-resume starts anew",
+    )
+    parser.add_argument("--address", help="a running Ray cluster, such as auto (default: this machine)")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and do nothing")
+    parser.add_argument("--json", action="store_true", help="the plan of --dry-run as JSON")
+    common.add_seed(parser)
+    common.add_home(parser)
+    parser.epilog = "example: monster train --archetypes tank mage --epochs 40 --parallel 2 --dry-run"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains and registers; returns the exit code."""
+    from experiments import matrix, pipeline, tuning
+
+    request = _request(args)
+    if not args.dry_run:
+        _check_device(request.device)
+    runs = matrix.resolve(request)
+    home = args.home.expanduser().absolute() if args.dry_run else common.check_home(args)
+    rows = matrix.plan_rows(runs, tuning.states(home, runs))
+    if args.dry_run:
+        _show_plan(rows, args)
+        return 0
+    progress = common.console()
+    progress.line(f"training {len(runs)} runs, {args.parallel} at a time, into {args.home}")
+    with common.stoppable():
+        trained = tuning.train(
+            home, runs, progress, parallel=args.parallel, resume=args.resume, address=args.address
+        )
+        with common.workshop(args, home, progress, args.seed) as shop:
+            for result in trained:
+                pipeline.register(shop, result)
+    progress.line("next: monster export, then monster evaluate and monster deploy, with the same --home")
+    return 0
+
+
+def _request(args: argparse.Namespace) -> Request:
+    from experiments import config, matrix
+
+    archetypes, model_types = common.chosen_cells(args)
+    settings, laid = config.SettingsFile(), {}
+    if args.config is not None:
+        settings = config.load_settings(args.config)
+        laid = config.overrides(settings, args.config.name)
+        for name in config.without_effect(settings):
+            common.console().line(f"note: {args.config.name}: '{name}' has no effect in this release")
+    return matrix.Request(
+        archetypes,
+        model_types,
+        profile=args.profile,
+        seed=args.seed,
+        epochs=args.epochs or settings.training.epochs,
+        batch_size=args.batch_size or settings.training.batch_size,
+        lr=args.lr or settings.training.learning_rate,
+        device=args.device or settings.hardware.device or "cpu",
+        overrides=laid,
+    )
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    if not device.startswith("cuda"):
+        raise UsageError(f"--device {device} is not known; give cpu, cuda or cuda:N")
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UsageError(f"--device {device} was asked for, but torch sees no GPU here; use --device cpu")
+
+
+def _show_plan(rows: list[dict], args: argparse.Namespace) -> None:
+    from experiments.progress import table
+
+    if args.json:
+        common.print_json(rows)
+        return
+    header = [
+        "archetype", "model type", "profile", "epochs", "env steps", "updates", "batch", "lr", "epsilon",
+        "reward x", "device", "state",
+    ]  # fmt: skip
+    body = [
+        [
+            row["archetype"], row["model_type"], row["profile"], row["epochs"], f"{row['env_steps']:,}",
+            f"{row['updates']:,}", row["batch_size"], f"{row['learning_rate']:.2e}", row["final_epsilon"],
+            row["reward_scale"], row["device"], row["state"],
+        ]
+        for row in rows
+    ]  # fmt: skip
+    for line in table(header, body, right={3, 4, 5, 6, 7, 8, 9}):
+        print(line)
+    print(f"{len(rows)} runs, {args.parallel} at a time, one CPU each; nothing was started (--dry-run)")

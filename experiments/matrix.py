@@ -1,0 +1,227 @@
+"""The experiment matrix as data: archetypes x model types, each cell resolved to plain JSON with a hash.
+
+A run is decided completely by its resolved settings: a trial gets this JSON, never a path, and two
+requests with the same hash are the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments.errors import UsageError
+from experiments.machine import code_version
+from experiments.seeds import Purpose, seed_for
+
+AVAILABLE_MODEL_TYPES = ("combat_dqn",)
+"""Model types that this release can train."""
+
+PROFILES = ("demo", "small", "full")
+OPPONENT = "classic"
+SELECTION_FIGHTS = 256
+"""Fights per epoch on the selection seeds, by which the best epoch is chosen."""
+# Archetype rates scale the type's rate relative to this one (an archetype's factor is rate / 3e-4).
+_REFERENCE_RATE = 3e-4
+_DEFAULT_NOISE = 0.1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked to train.
+
+    Attributes:
+        archetypes: Names, checked and without repetition.
+        model_types: Names, checked and without repetition.
+        profile: ``demo``, ``small`` or ``full``.
+        seed: Base seed of everything random.
+        epochs: Reports to Tune; the profile's number when None.
+        batch_size: Transitions per gradient step; the profile's when None.
+        lr: Learning rate as it stands; the type's rate x (archetype's rate / 3e-4) when None.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        overrides: Further settings laid over the profile's, ``{"training": {...}, "model": {...}}``.
+    """
+
+    archetypes: tuple[str, ...]
+    model_types: tuple[str, ...]
+    profile: str = "demo"
+    seed: int = 0
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    device: str = "cpu"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One resolved cell of the matrix.
+
+    Attributes:
+        settings: Plain JSON types, everything the run depends on.
+    """
+
+    settings: Mapping[str, Any]
+
+    @property
+    def archetype(self) -> str:
+        """Name of the archetype."""
+        return str(self.settings["archetype"])
+
+    @property
+    def model_type(self) -> str:
+        """Name of the model type."""
+        return str(self.settings["model_type"])
+
+    @property
+    def json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        return json.dumps(self.settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON, 64 hex digits."""
+        return hashlib.sha256(self.json.encode()).hexdigest()
+
+    @property
+    def run_id(self) -> str:
+        """A name for people and folders that ends in the start of the hash."""
+        s = self.settings
+        return f"{self.archetype}-{self.model_type}-{s['profile']}-s{s['seed']}-{self.hash[:10]}"
+
+    @property
+    def epochs(self) -> int:
+        """Reports to Tune."""
+        return int(self.settings["trial"]["training"]["epochs"])
+
+    @property
+    def env_steps(self) -> int:
+        """Decisions of the environment in the whole run."""
+        t = self.settings["trial"]["training"]
+        return int(t["epochs"] * t["rounds_per_epoch"] * t["num_envs"] * t["rollout_length"])
+
+
+def check_names(
+    archetypes: Sequence[str] | None, model_types: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Checks the names of a selection of cells before any work.
+
+    Args:
+        archetypes: Names, or None for all six.
+        model_types: Names, or None for all of this release.
+
+    Returns:
+        Both selections in the order of the contracts, without repetition.
+
+    Raises:
+        UsageError: An unknown archetype or model type (the nearest valid name is given), or a model type
+            that is not part of this release.
+    """
+    from envs.configuration import nearest
+    from envs.contracts import ARCHETYPES, MODEL_TYPES
+
+    for name in archetypes or ():
+        if name not in ARCHETYPES:
+            raise UsageError(f"unknown archetype '{name}'{nearest(name, ARCHETYPES)}")
+    for name in model_types or ():
+        if name not in MODEL_TYPES:
+            raise UsageError(f"unknown model type '{name}'{nearest(name, AVAILABLE_MODEL_TYPES)}")
+        if name not in AVAILABLE_MODEL_TYPES:
+            available = ", ".join(AVAILABLE_MODEL_TYPES)
+            raise UsageError(f"model type '{name}' is not part of this release; available: {available}")
+    chosen = archetypes or ARCHETYPES
+    types = model_types or AVAILABLE_MODEL_TYPES
+    return tuple(a for a in ARCHETYPES if a in chosen), tuple(m for m in MODEL_TYPES if m in types)
+
+
+def resolve(request: Request) -> list[Run]:
+    """Resolves every requested cell.
+
+    Args:
+        request: What the user asked for; its names are checked here too.
+
+    Raises:
+        UsageError: A name or setting that cannot be used, as one line.
+    """
+    from envs.configuration import ConfigError
+
+    archetypes, model_types = check_names(request.archetypes, request.model_types)
+    try:
+        return [_resolve_combat_dqn(request, archetype) for _ in model_types for archetype in archetypes]
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+
+
+def _resolve_combat_dqn(request: Request, archetype: str) -> Run:
+    from envs import archetypes
+    from envs.contracts import ACTION_VERSION, OBS_VERSION, VIEW_VERSION
+    from policies.profiles import combat_dqn_run
+
+    config = archetypes.load(archetype)
+    training = {"epochs": request.epochs, "batch_size": request.batch_size}
+    overrides = {name: dict(values) for name, values in request.overrides.items()}
+    overrides["training"] = {
+        **overrides.get("training", {}),
+        **{name: value for name, value in training.items() if value is not None},
+    }
+    seed = seed_for(Purpose.TRAINING, request.seed, archetype, "combat_dqn")
+    trial = combat_dqn_run(
+        {"id": "MLMonster/Combat-v0", "archetype": archetype, "opponent": OPPONENT},
+        profile=request.profile,
+        seed=seed,
+        learning_rate=request.lr,
+        learning_rate_factor=(config.training.learning_rate or _REFERENCE_RATE) / _REFERENCE_RATE,
+        final_epsilon=_given(config.training.exploration_noise, _DEFAULT_NOISE),
+        reward_scale=_given(config.training.reward_scale, 1.0),
+        device=request.device,
+        overrides=overrides,
+    )
+    settings = {
+        "format": 1,
+        "kind": "rl",
+        "archetype": archetype,
+        "model_type": "combat_dqn",
+        "profile": request.profile,
+        "seed": request.seed,
+        "trial": trial,
+        "selection": {"fights": SELECTION_FIGHTS, "seed": request.seed},
+        "contracts": {"observation": OBS_VERSION, "action": ACTION_VERSION, "view": VIEW_VERSION},
+        "code": code_version(),
+    }
+    return Run(json.loads(json.dumps(settings)))
+
+
+def _given(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
+def plan_rows(runs: Sequence[Run], reused: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Lists what would be run, one row per cell, for the dry run and ``--json``.
+
+    Args:
+        runs: The resolved cells.
+        reused: Per run id what is already there, such as ``done``.
+    """
+    rows = []
+    for run in runs:
+        trial, training = run.settings["trial"], run.settings["trial"]["training"]
+        rows.append(
+            {
+                "run_id": run.run_id,
+                "archetype": run.archetype,
+                "model_type": run.model_type,
+                "profile": run.settings["profile"],
+                "epochs": run.epochs,
+                "env_steps": run.env_steps,
+                "updates": training["epochs"] * training["rounds_per_epoch"] * training["updates_per_round"],
+                "batch_size": training["batch_size"],
+                "learning_rate": training["learning_rate"],
+                "final_epsilon": trial["final_epsilon"],
+                "reward_scale": trial["reward_scale"],
+                "device": trial["device"],
+                "state": (reused or {}).get(run.run_id, "new"),
+            }
+        )
+    return rows

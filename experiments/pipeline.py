@@ -1,0 +1,374 @@
+"""From a finished run to a deployed model, step by step; each step reuses what is already there.
+
+    register -> export -> evaluate -> latency -> judge -> deploy
+
+Every step takes the registry's entry and gives the changed one back, so that the commands ``train``,
+``export``, ``evaluate`` and ``deploy`` and the demo all walk the same stairs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import ExperimentError
+from experiments.gate import UNDECIDED, GateResult, judge
+from experiments.ledger import plain, write_json
+from experiments.machine import PLAYING_ROOMS, code_version, cpu_count, source_revision
+from experiments.progress import Progress
+from experiments.tuning import TrainedRun
+
+EVALUATION_FIGHTS = 2_000
+
+
+@dataclass
+class Workshop:
+    """What every step needs.
+
+    Attributes:
+        home: Project folder.
+        registry: An open ``storage`` registry.
+        store: The artefact store.
+        progress: Where lines for people go.
+        seed: Base seed of evaluation, recording and play.
+    """
+
+    home: Path
+    registry: Any
+    store: Any
+    progress: Progress
+    seed: int = 0
+
+    def say(self, version: Any, text: str) -> None:
+        """Says one line about one model version."""
+        self.progress.line(f"{version.archetype:<10} {version.model_type} v{version.version}: {text}")
+
+
+@contextlib.contextmanager
+def open_workshop(home: Path, dsn: str | None, progress: Progress, seed: int = 0) -> Iterator[Workshop]:
+    """Opens the registry (the embedded database unless a DSN is given) and the artefact store.
+
+    Args:
+        home: Project folder.
+        dsn: PostgreSQL address, or None.
+        progress: Where lines for people go.
+        seed: Base seed of evaluation, recording and play.
+    """
+    from storage import StorageConfig, open_registry
+
+    config = StorageConfig(home, dsn=dsn)
+    with open_registry(config) as registry:
+        yield Workshop(home, registry, config.artifact_store(), progress, seed)
+
+
+def register(shop: Workshop, trained: TrainedRun) -> Any:
+    """Enters a finished run into the registry as a trained version; a known run keeps its version.
+
+    Args:
+        shop: Registry and store.
+        trained: A finished run with weights in the ledger.
+
+    Returns:
+        The ``ModelVersion``.
+    """
+    from experiments.trainable import WEIGHTS
+
+    run = trained.run
+    known = shop.registry.find_run(run.run_id)
+    if known is not None:
+        shop.say(known, "already registered")
+        return known
+    weights = shop.store.put(trained.record.model_folder / WEIGHTS)
+    final = trained.summary["final"]
+    metrics = {
+        "loss": final.get("loss"),
+        "train_s": trained.summary["train_s"],
+        "epochs": trained.summary["epochs"],
+        "best_epoch": trained.summary["best_epoch"],
+        "selection_win_rate": trained.summary["selection_win_rate"],
+        "q_mean": final.get("q_mean"),
+        "td_error": final.get("td_error"),
+        "env_steps": final.get("env_steps"),
+        "updates": final.get("updates"),
+    }
+    version = shop.registry.register(
+        run.archetype,
+        run.model_type,
+        run.run_id,
+        artifacts={"weights": asdict(weights)},
+        metrics=plain(metrics),
+        contracts=dict(run.settings["contracts"]),
+        lineage={"run": run.run_id, "settings_sha256": run.hash, "settings": dict(run.settings)},
+        source_revision=source_revision(),
+    )
+    shop.say(version, f"registered from {run.run_id}")
+    return version
+
+
+def newest(
+    shop: Workshop, archetypes: Sequence[str], model_types: Sequence[str], *, explicit: bool = False
+) -> list[Any]:
+    """Finds the newest version of each cell.
+
+    Args:
+        shop: Registry.
+        archetypes: Names.
+        model_types: Names.
+        explicit: Whether the user named the cells: then a missing one is an error, otherwise it is left out.
+
+    Raises:
+        ExperimentError: A named cell, or every cell, has no version.
+    """
+    found: dict[tuple[str, str], Any] = {(a, m): None for a in archetypes for m in model_types}
+    for version in shop.registry.list():
+        cell = (version.archetype, version.model_type)
+        if cell in found and (found[cell] is None or found[cell].version < version.version):
+            found[cell] = version
+    missing = ["/".join(cell) for cell, version in found.items() if version is None]
+    if missing and (explicit or len(missing) == len(found)):
+        raise ExperimentError(f"nothing is registered for {', '.join(missing)}; run monster train first")
+    return [version for version in found.values() if version is not None]
+
+
+def export(shop: Workshop, version: Any) -> Any:
+    """Writes the ONNX files of a version, if they agree with its torch model.
+
+    Args:
+        shop: Registry and store.
+        version: A registered version.
+
+    Returns:
+        The version, at least in the state ``exported``.
+
+    Raises:
+        ExperimentError: The written file does not match its torch model.
+    """
+    from experiments.recording import record_steps
+    from experiments.trainable import load_model, torch_policy
+    from policies.export import ExportRefusedError, export_onnx
+
+    if "onnx_fp32" in version.artifacts and "onnx_fp16" in version.artifacts:
+        shop.say(version, "reusing the exported files")
+        return version
+    weights = version.artifacts["weights"]
+    model = load_model(shop.store.fetch(weights["uri"], weights["sha256"]))
+    recorded = record_steps(version.archetype, torch_policy(model), shop.seed)
+    tags = {
+        "archetype": version.archetype,
+        "model_type": version.model_type,
+        "version": str(version.version),
+        "run_id": version.run_id,
+        "observation": version.contracts["observation"],
+        "action": version.contracts["action"],
+        "source_revision": version.source_revision,
+        "weights_sha256": weights["sha256"],
+    }
+    with tempfile.TemporaryDirectory(prefix="export-", dir=shop.home) as folder:
+        try:
+            report = export_onnx(model, Path(folder), tags, recorded)
+        except ExportRefusedError as error:
+            raise ExperimentError(
+                f"{version.archetype} v{version.version} was not exported: {error}"
+            ) from error
+        artifacts = {
+            "onnx_fp32": _artifact(shop, report.fp32, report.q_scale, model.manifest()),
+            "onnx_fp16": _artifact(shop, report.fp16, report.q_scale, model.manifest()),
+        }
+    version = shop.registry.mark_exported(version.model_id, artifacts)
+    shop.say(version, f"exported, {artifacts['onnx_fp32']['bytes'] / 1e3:.0f} kB FP32")
+    return version
+
+
+def _artifact(shop: Workshop, file: Any, q_scale: float, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Stores one exported file; its parity stays with it, whatever happens to the metrics later."""
+    stored = asdict(shop.store.put(file.path, ".onnx"))
+    parity = {
+        "max_abs_error": file.max_abs_error,
+        "relative_error": file.max_abs_error / q_scale,
+        "action_agreement": file.action_agreement,
+    }
+    return {**stored, "parity": plain(parity), "manifest": plain(manifest)}
+
+
+def evaluation_key(shop: Workshop, n: int) -> str:
+    """Names an evaluation by all it depends on beside the model: fights, seed, and the world's code."""
+    parts = {"n": n, "seed": shop.seed, "code": code_version(PLAYING_ROOMS)}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[str, Any]:
+    """Plays the exported FP32 file against the traditional AI on the evaluation seeds.
+
+    Args:
+        shop: Registry and store.
+        version: An exported version.
+        n: Fights.
+
+    Returns:
+        The fights' figures as plain values, with ``evaluation_key``; those of an earlier evaluation by
+        the same key are reused.
+
+    Raises:
+        ExperimentError: The version is not exported yet, or its file was changed.
+    """
+    from experiments.evaluation import OnnxPolicy, play_fights
+
+    key = evaluation_key(shop, n)
+    if version.metrics.get("evaluation_key") == key:
+        shop.say(version, "reusing the evaluation")
+        return dict(version.metrics)
+    artifact = version.artifacts.get("onnx_fp32")
+    if artifact is None:
+        raise ExperimentError(
+            f"{version.archetype} v{version.version} is not exported; run monster export first"
+        )
+    policy = OnnxPolicy(shop.store.fetch(artifact["uri"], artifact["sha256"]), artifact["sha256"])
+    score = play_fights(version.archetype, policy, n, shop.seed, threads=cpu_count())
+    shop.say(
+        version,
+        f"win rate {score.win_rate:.3f} ({score.win_rate_low:.3f}-{score.win_rate_high:.3f}, n = {score.n}),"
+        f" reward {score.average_reward:.1f}",
+    )
+    return {**dict(version.metrics), **plain(score.as_dict()), "evaluation_key": key}
+
+
+def baselines(
+    shop: Workshop, archetypes: tuple[str, ...], n: int = EVALUATION_FIGHTS
+) -> dict[str, dict[str, Any]]:
+    """Plays the three baselines of each archetype, or reads them where they were played before.
+
+    Args:
+        shop: Home folder and progress.
+        archetypes: Names.
+        n: Fights per baseline.
+
+    Returns:
+        ``{archetype: {"random" | "mirror" | "attack_nearest": figures}}``.
+    """
+    from experiments.evaluation import play_baselines
+
+    path = shop.home / "baselines" / f"{evaluation_key(shop, n)}.json"
+    known: dict[str, dict[str, Any]] = {}
+    with contextlib.suppress(OSError, json.JSONDecodeError):
+        known = json.loads(path.read_text(encoding="utf-8"))
+    for archetype in archetypes:
+        if archetype in known:
+            shop.progress.line(f"{archetype:<10} reusing the baselines")
+            continue
+        scores = play_baselines(archetype, n, shop.seed, threads=cpu_count())
+        known[archetype] = {name: plain(score.as_dict()) for name, score in scores.items()}
+        shown = ", ".join(f"{name} {score.win_rate:.3f}" for name, score in scores.items())
+        shop.progress.line(f"{archetype:<10} baselines: {shown}")
+        write_json(path, known)
+    return {archetype: known[archetype] for archetype in archetypes}
+
+
+def time_decisions(shop: Workshop, version: Any, metrics: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """Times a version in the running service, in a slot that only its version number reaches.
+
+    Args:
+        shop: Registry and store.
+        version: An exported version.
+        metrics: What is known of it; timings of an earlier run are reused.
+        url: Address of the service.
+
+    Returns:
+        The metrics with ``latency_p95_ms`` and its neighbours.
+    """
+    from experiments.evaluation import attack_nearest
+    from experiments.latency import measure
+    from experiments.recording import record_steps
+    from serve.client import DecisionClient
+
+    if metrics.get("latency_p95_ms") is not None:
+        shop.say(version, f"reusing the timing, P95 {metrics['latency_p95_ms']:.2f} ms")
+        return dict(metrics)
+    client = DecisionClient(url)
+    client.load_candidate(version.archetype, version.model_type, version.version)
+    steps = record_steps(version.archetype, attack_nearest, shop.seed)
+    seen = measure(
+        client, version.archetype, version.model_type, version.version, steps["obs"], steps["action_mask"]
+    )
+    shop.say(
+        version, f"served in {seen.p50_ms:.2f} ms, P95 {seen.p95_ms:.2f} ms over {seen.requests} requests"
+    )
+    return {
+        **dict(metrics),
+        "latency_requests": seen.requests,
+        "latency_p50_ms": seen.p50_ms,
+        "latency_p95_ms": seen.p95_ms,
+        "latency_p99_ms": seen.p99_ms,
+        "latency_device": f"cpu, {cpu_count()} cores",
+    }
+
+
+def gate_inputs(version: Any, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Lays a version's parity beside its metrics, under the names that the gate asks for."""
+    fp32 = (version.artifacts.get("onnx_fp32") or {}).get("parity") or {}
+    fp16 = (version.artifacts.get("onnx_fp16") or {}).get("parity") or {}
+    return {
+        **metrics,
+        "fp32_error": fp32.get("relative_error"),
+        "fp16_action_agreement": fp16.get("action_agreement"),
+    }
+
+
+def validate(
+    shop: Workshop,
+    version: Any,
+    metrics: Mapping[str, Any],
+    yardsticks: Mapping[str, Any],
+    *,
+    strict: bool = False,
+) -> tuple[Any, GateResult]:
+    """Passes a version through the gate and writes the verdict into the registry.
+
+    Two verdicts are said but not written: an undecided one never replaces a decided one (a quick look
+    with few fights takes nothing back), and a deployed version keeps the pass it was deployed with until
+    another version is deployed.
+
+    Args:
+        shop: Registry.
+        version: An exported version.
+        metrics: Its figures from ``evaluate`` and ``time_decisions``.
+        yardsticks: The baselines of its archetype.
+        strict: Whether reported checks block too.
+
+    Returns:
+        The version in the state ``validated`` and the gate's verdict.
+    """
+    result = judge(gate_inputs(version, metrics), yardsticks, strict=strict)
+    entry = {
+        **metrics,
+        "baselines": {
+            name: {k: row[k] for k in ("win_rate", "wins", "n")} for name, row in yardsticks.items()
+        },
+        "refused": result.refused,
+    }
+    verdict = result.verdict
+    shop.say(version, f"gate: {verdict}" + ("" if verdict == "pass" else f" ({result.reasons[0]})"))
+    if version.gate and (verdict == UNDECIDED or (version.is_deployed and verdict != version.gate)):
+        shop.say(version, f"the registry keeps its verdict '{version.gate}'")
+        return replace(version, metrics=plain(entry)), result
+    return shop.registry.mark_validated(version.model_id, plain(entry), verdict, list(result.reasons)), result
+
+
+def deploy(shop: Workshop, version: Any) -> Any:
+    """Deploys a version that passed the gate.
+
+    Args:
+        shop: Registry.
+        version: A validated version.
+    """
+    if version.is_deployed:
+        shop.say(version, "already deployed")
+        return version
+    version = shop.registry.deploy(version.archetype, version.model_type, version.version)
+    shop.say(version, "deployed")
+    return version

@@ -1,0 +1,227 @@
+"""What runs inside a Tune trial: one function that dispatches on the run's kind.
+
+A checkpoint is one folder: ``trainer/`` (all that resuming needs), ``best/`` (weights of the best epoch
+so far) and ``progress.json``. Files are named, never paths outside the folder, so that a checkpoint can
+be moved to another machine.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import ExperimentError
+from experiments.ledger import write_json
+
+WEIGHTS = "model.safetensors"
+CHECKPOINTS_PER_RUN = 4
+"""Complete checkpoints written in a run, the last one at its end."""
+
+
+def run_cell(config: dict[str, Any]) -> None:
+    """Trains one cell; this is the function that Tune calls.
+
+    Args:
+        config: ``cell`` with ``run`` (the resolved settings as JSON text) and ``resume_from`` (folder of a
+            complete checkpoint, or None). Actors are reused, so every trial starts by resetting the process.
+
+    Raises:
+        ValueError: A kind that no body exists for.
+    """
+    cell = config["cell"]
+    run = json.loads(cell["run"])
+    body = KINDS.get(run["kind"])
+    if body is None:
+        raise ValueError(f"run kind {run['kind']!r} has no body; known: {', '.join(KINDS)}")
+    reset_process(int(run["trial"]["seed"]))
+    body(run, cell.get("resume_from"))
+
+
+def reset_process(seed: int) -> None:
+    """Gives a reused actor the state of a fresh one: random generators, threads, CUDA statistics."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def train_rl(run: dict[str, Any], resume_from: str | None) -> None:
+    """Trains a reinforcement-learning cell epoch by epoch and reports each to Tune.
+
+    Args:
+        run: Resolved settings.
+        resume_from: A checkpoint folder of an earlier, broken attempt.
+    """
+    from ray import tune
+
+    from policies.training import build_combat_dqn
+
+    trainer = build_combat_dqn(run["trial"])
+    # The worker's own folder goes with its Ray session, also when the process is killed.
+    work = Path(tempfile.mkdtemp(prefix="trial-", dir=Path.cwd()))
+    try:
+        progress = {"epoch": 0, "best": None}
+        own = tune.get_checkpoint()
+        start = own.path if own is not None else resume_from
+        if start:
+            progress = _restore(trainer, Path(start), work)
+        for metrics, due in _epochs(trainer, run, progress, work):
+            checkpoint = None
+            if due:
+                folder = _write_checkpoint(trainer, progress, work)
+                checkpoint = tune.Checkpoint.from_directory(folder)
+            tune.report(metrics, checkpoint=checkpoint)
+    finally:
+        trainer.stop()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _epochs(
+    trainer: Any, run: dict[str, Any], progress: dict[str, Any], work: Path
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yields the metrics of each epoch and whether a checkpoint is due after it."""
+    epochs = int(run["trial"]["training"]["epochs"])
+    every = max(1, -(-epochs // CHECKPOINTS_PER_RUN))
+    for epoch in range(progress["epoch"] + 1, epochs + 1):
+        started = time.perf_counter()
+        metrics = dict(trainer.train_epoch())
+        # The first third explores: its policies are not worth the fights that selection costs.
+        if 3 * epoch > epochs:
+            score = _select(trainer, run, progress, epoch, work)
+            metrics["selection_win_rate"], metrics["selection_reward"] = score
+        progress["epoch"] = epoch
+        metrics.update(
+            epoch=epoch,
+            epochs=epochs,
+            archetype=run["archetype"],
+            model_type=run["model_type"],
+            best_epoch=progress["best"]["epoch"] if progress["best"] else None,
+            epoch_s=time.perf_counter() - started,
+        )
+        yield metrics, epoch % every == 0 or epoch == epochs
+
+
+def _select(
+    trainer: Any, run: dict[str, Any], progress: dict[str, Any], epoch: int, work: Path
+) -> tuple[float, float]:
+    """Plays the selection fights greedily and keeps the weights if none before were better."""
+    from experiments.evaluation import play_fights
+    from experiments.seeds import Purpose
+
+    # A copy: playing switches a model to evaluation mode, and the trainer's own must stay as it is.
+    model = copy.deepcopy(trainer.model())
+    plan = run["selection"]
+    score = play_fights(
+        run["archetype"],
+        torch_policy(model),
+        plan["fights"],
+        plan["seed"],
+        purpose=Purpose.SELECTION,
+        opponent=run["trial"]["env"]["opponent"],
+    )
+    # Ties go to the later epoch: it has seen more fights.
+    rank = [score.win_rate, score.average_reward]
+    if progress["best"] is None or rank[0] >= progress["best"]["rank"][0]:
+        save_model(model, work / "best")
+        progress["best"] = {"epoch": epoch, "rank": rank}
+    return score.win_rate, score.average_reward
+
+
+def torch_policy(model: Any) -> Callable[[Any, Any], Any]:
+    """Plays a torch model greedily through its inference form, as the exported file will.
+
+    Args:
+        model: A policy model that owns ``inference_form()``.
+    """
+    import numpy as np
+    import torch
+
+    form = model.inference_form().eval()
+
+    def choose(obs: Any, mask: Any) -> Any:
+        with torch.no_grad():
+            _, action = form(torch.from_numpy(obs), torch.from_numpy(mask.astype(np.float32)))
+        return action.numpy()
+
+    return choose
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """Writes ``model.safetensors`` with the model's shape in its header, beside and renamed.
+
+    Args:
+        model: A policy model with a frozen ``config``.
+        folder: Receives the file.
+    """
+    from dataclasses import asdict
+
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / ".model.writing"
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(
+        weights, str(beside), metadata={"model": "combat_dqn", "config": json.dumps(asdict(model.config))}
+    )
+    beside.replace(folder / WEIGHTS)
+
+
+def load_model(path: Path) -> Any:
+    """Builds a model from a file that ``save_model`` wrote, in evaluation mode; no code is executed.
+
+    Args:
+        path: The safetensors file.
+
+    Raises:
+        ExperimentError: The file has no model header.
+    """
+    from safetensors import safe_open
+
+    from envs.configuration import load_dataclass
+    from policies.combat_dqn import CombatDQN, CombatDQNConfig
+
+    with safe_open(str(path), "pt") as file:
+        header = file.metadata() or {}
+        if header.get("model") != "combat_dqn":
+            raise ExperimentError(f"{path} holds no combat_dqn weights; train the run again")
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    model = CombatDQN(load_dataclass(CombatDQNConfig, json.loads(header["config"]), path.name))
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _write_checkpoint(trainer: Any, progress: dict[str, Any], work: Path) -> Path:
+    folder = work / "checkpoint"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    trainer.save(folder / "trainer")
+    if progress["best"] is not None:
+        shutil.copytree(work / "best", folder / "best")
+    else:
+        save_model(trainer.model(), folder / "best")
+    write_json(folder / "progress.json", progress)
+    return folder
+
+
+def _restore(trainer: Any, checkpoint: Path, work: Path) -> dict[str, Any]:
+    trainer.restore(checkpoint / "trainer")
+    progress: dict[str, Any] = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
+    if progress["best"] is not None:
+        shutil.copytree(checkpoint / "best", work / "best", dirs_exist_ok=True)
+    return progress
+
+
+KINDS: dict[str, Callable[[dict[str, Any], str | None], None]] = {"rl": train_rl}
+"""Body per kind of run; the supervised and pack kinds join here."""

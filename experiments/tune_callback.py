@@ -1,0 +1,115 @@
+"""Carries what trials report into the ledger and into progress lines; runs in the driver process.
+
+Trials never write the ledger: on a cluster they may sit on another machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback, Checkpoint
+from ray.tune.experiment import Trial
+
+from experiments.ledger import Ledger, RunRecord
+from experiments.progress import Progress
+
+# Tune adds its own bookkeeping to each result; the ledger keeps what the run reported.
+_TUNE_KEYS = frozenset(
+    {
+        "config",
+        "date",
+        "done",
+        "experiment_tag",
+        "hostname",
+        "iterations_since_restore",
+        "node_ip",
+        "pid",
+        "should_checkpoint",
+        "time_since_restore",
+        "time_this_iter_s",
+        "time_total_s",
+        "timestamp",
+        "training_iteration",
+        "trial_id",
+        "checkpoint_dir_name",
+    }
+)
+
+
+class LedgerCallback(Callback):
+    """Writes epochs, checkpoint pointers and completion markers.
+
+    Args:
+        ledger: Where the runs are recorded.
+        progress: Where lines for people go.
+        done: Runs that were finished before.
+        total: Runs of the experiment.
+    """
+
+    def __init__(self, ledger: Ledger, progress: Progress, done: int, total: int) -> None:
+        self._ledger = ledger
+        self._progress = progress
+        self._done, self._total = done, total
+        self._checkpoints: dict[str, Path] = {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any
+    ) -> None:
+        """Appends the epoch to the run's history and says it in one line."""
+        metrics = {key: value for key, value in result.items() if key not in _TUNE_KEYS}
+        self._record(trial).add_epoch(metrics)
+        self._progress.epoch(metrics, self._done, self._total)
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Checkpoint, **info: Any
+    ) -> None:
+        """Points the ledger at a checkpoint that is completely written."""
+        folder = Path(checkpoint.path)
+        epoch = json.loads((folder / "progress.json").read_text(encoding="utf-8"))["epoch"]
+        self._checkpoints[trial.trial_id] = folder
+        self._record(trial).set_latest(str(folder), epoch)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Keeps the best weights and writes the completion marker."""
+        record = self._record(trial)
+        folder = self._checkpoints.get(trial.trial_id)
+        if folder is None:
+            latest = record.latest()
+            if latest is None:
+                return
+            folder = latest[0]
+        progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+        history = record.history()
+        if not history or progress["epoch"] < history[-1]["epochs"]:
+            return
+        beside = record.folder / "model.writing"
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(folder / "best", beside)
+        shutil.rmtree(record.model_folder, ignore_errors=True)
+        beside.rename(record.model_folder)
+        best = progress["best"] or {"epoch": progress["epoch"], "rank": [None, None]}
+        record.finish(
+            {
+                "run_id": record.run_id,
+                "epochs": progress["epoch"],
+                "best_epoch": best["epoch"],
+                "selection_win_rate": best["rank"][0],
+                "selection_reward": best["rank"][1],
+                "train_s": sum(row.get("epoch_s") or 0.0 for row in history),
+                "final": history[-1],
+            }
+        )
+        self._done += 1
+        rate = best["rank"][0]
+        seen = f", greedy win rate {rate:.2f} on the selection fights" if rate is not None else ""
+        self._progress.line(f"{history[-1]['archetype']:<10} finished: best epoch {best['epoch']}{seen}")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Says that a trial broke; Tune may start it once more from its checkpoint."""
+        self._progress.line(f"{self._record(trial).run_id} broke off; see the error below or in {trial.path}")
+
+    def _record(self, trial: Trial) -> RunRecord:
+        return self._ledger.run(trial.config["cell"]["run_id"])

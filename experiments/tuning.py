@@ -1,0 +1,250 @@
+"""One Tuner over all runs of an experiment, with a ledger of our own beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import ExperimentError
+from experiments.ledger import Ledger, RunRecord
+from experiments.matrix import Run
+from experiments.progress import Progress
+
+CHECKPOINTS_KEPT = 2
+"""The ledger's pointer may name the older one for a moment, so the last alone would not do."""
+
+_DRIVER_VARIABLES = {
+    # Ctrl-C must end the whole command; Tune's own handler would only stop this fit().
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_THRESHOLD_S": "10",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+_WORKER_VARIABLES = {
+    # A trial's clean-up after an early stop may take longer than Tune's 2 s, which would mark it as failed.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run that is finished.
+
+    Attributes:
+        run: Its resolved settings.
+        record: Its folder in the ledger, with history and weights.
+        summary: What the completion marker says: final metrics, best epoch, wall time.
+        reused: Whether it had been finished before this command.
+    """
+
+    run: Run
+    record: RunRecord
+    summary: dict[str, Any]
+    reused: bool
+
+
+def states(home: Path, runs: Sequence[Run]) -> dict[str, str]:
+    """Tells per run id what the ledger knows: ``done``, ``epoch 12/40`` or ``new``."""
+    ledger, known = Ledger(home), {}
+    for run in runs:
+        record = ledger.run(run.run_id)
+        latest = record.latest()
+        known[run.run_id] = "new"
+        if record.done() is not None:
+            known[run.run_id] = "done"
+        elif latest is not None:
+            known[run.run_id] = f"epoch {latest[1]}/{run.epochs}"
+    return known
+
+
+def train(
+    home: Path,
+    runs: Sequence[Run],
+    progress: Progress,
+    *,
+    parallel: int = 1,
+    resume: bool = True,
+    address: str | None = None,
+    session: Callable[[], AbstractContextManager[Any]] | None = None,
+) -> list[TrainedRun]:
+    """Trains every run that is not finished, in one Tune experiment.
+
+    Args:
+        home: Project folder; the ledger and Tune's own files go there.
+        runs: Resolved cells.
+        progress: Where lines for people go.
+        parallel: Trials at the same time, one CPU each.
+        resume: Reuse finished runs and continue broken ones; otherwise all start anew.
+        address: A running cluster; a Ray of our own on this machine when None.
+        session: Starts and stops Ray in place of ``local_ray`` (tests share one Ray).
+
+    Returns:
+        One entry per run, in the order given.
+
+    Raises:
+        ExperimentError: One or more runs failed; what finished stays in the ledger.
+    """
+    ledger = Ledger(home)
+    open_runs, reused = [], set()
+    for run in runs:
+        record = ledger.run(run.run_id)
+        if not resume:
+            record.clear()
+        if record.done() is not None:
+            reused.add(run.run_id)
+            progress.line(f"{run.archetype:<10} {run.model_type}: reusing the finished run {run.run_id}")
+        else:
+            open_runs.append(run)
+    if open_runs:
+        start = session or (lambda: local_ray(parallel, address))
+        with start():
+            _fit(home, open_runs, ledger, progress, parallel, done=len(reused), total=len(runs))
+    trained = []
+    for run in runs:
+        record = ledger.run(run.run_id)
+        summary = record.done()
+        if summary is None:
+            raise ExperimentError(
+                f"run {run.run_id} did not finish; run the same command again to continue it"
+            )
+        trained.append(TrainedRun(run, record, summary, run.run_id in reused))
+    return trained
+
+
+@contextlib.contextmanager
+def local_ray(parallel: int, address: str | None = None) -> Iterator[None]:
+    """Runs a small Ray on this machine (or joins a cluster) and takes it down again.
+
+    Args:
+        parallel: CPUs that Ray may hand out, and so trials at the same time.
+        address: A running cluster.
+    """
+    from serve.ray_session import RaySessionError, package_environment, ray_session
+
+    # Ray's start puts its own handler of SIGTERM in place and its end removes it; the command's own one,
+    # which stops everything in order, must hold throughout.
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        if address is not None:
+            import ray
+
+            variables = {**_WORKER_VARIABLES, "PYTHONPATH": package_environment()["PYTHONPATH"]}
+            ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": variables})
+            try:
+                _handle_sigterm(handler)
+                yield
+            finally:
+                ray.shutdown()
+        else:
+            with ray_session(num_cpus=parallel, variables=_WORKER_VARIABLES):
+                _handle_sigterm(handler)
+                yield
+    except RaySessionError as error:
+        raise ExperimentError(str(error)) from error
+    finally:
+        _handle_sigterm(handler)
+
+
+def _handle_sigterm(handler: Any) -> None:
+    """Puts a handler of SIGTERM in place, where Python can: in the main thread, for a handler it knows."""
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _fit(
+    home: Path,
+    runs: Sequence[Run],
+    ledger: Ledger,
+    progress: Progress,
+    parallel: int,
+    *,
+    done: int,
+    total: int,
+) -> None:
+    os.environ.update(_DRIVER_VARIABLES)  # Tune reads some of them when it is imported
+    from ray import tune
+
+    from experiments.trainable import run_cell
+    from experiments.tune_callback import LedgerCallback
+
+    cells = []
+    for run in runs:
+        record = ledger.run(run.run_id)
+        latest = record.latest()
+        if latest is not None:
+            progress.line(
+                f"{run.archetype:<10} {run.model_type}: continuing after epoch {latest[1]}/{run.epochs}"
+            )
+        record.begin(run.settings)
+        cells.append(
+            {"run_id": run.run_id, "run": run.json, "resume_from": str(latest[0]) if latest else None}
+        )
+    name = _experiment_folder(home)
+    callback = LedgerCallback(ledger, progress, done, total)
+    gpu = any(run.settings["trial"]["device"] != "cpu" for run in runs)
+    resources: dict[str, float] = {"cpu": 1.0, "gpu": 1.0 / parallel} if gpu else {"cpu": 1.0}
+    tuner = tune.Tuner(
+        tune.with_resources(run_cell, resources),
+        param_space={"cell": tune.grid_search(cells)},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            max_concurrent_trials=parallel,
+            trial_dirname_creator=_trial_folder,
+            trial_name_creator=_trial_folder,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(Path(home).absolute() / "tune"),
+            verbose=0,
+            callbacks=[callback],
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
+    )
+    # Tune warns of files that its own loggers would have written; the ledger replaces them.
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    results = tuner.fit()
+    failed = [results[i] for i in range(len(results)) if results[i].error]
+    if failed:
+        first = failed[0].config["cell"]["run_id"] if failed[0].config else "unknown"
+        raise ExperimentError(
+            f"{len(failed)} of {total} runs failed, first {first}: {_last_line(failed[0].error)};"
+            " run the same command again to continue them"
+        )
+
+
+def _trial_folder(trial: Any) -> str:
+    return str(trial.config["cell"]["run_id"])
+
+
+def _experiment_folder(home: Path) -> str:
+    """Names the next experiment and removes those that no unfinished run needs any more."""
+    folder = Path(home).absolute() / "tune"
+    numbers = [
+        int(p.name.split("-")[1]) for p in folder.glob("experiment-*") if p.name.split("-")[1].isdigit()
+    ]
+    needed = set()
+    for record in Ledger(home).runs():
+        latest = record.latest()
+        if record.done() is None and latest is not None:
+            needed.add(latest[0].parent.parent.name)
+    for number in numbers:
+        if f"experiment-{number:04d}" not in needed:
+            shutil.rmtree(folder / f"experiment-{number:04d}", ignore_errors=True)
+    return f"experiment-{max(numbers, default=0) + 1:04d}"
+
+
+def _last_line(error: BaseException | None) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from envs.configuration import ConfigError
+from experiments.config import load_settings, overrides, without_effect
+
+WHOLE_PRODUCT = """
+training: {batch_size: 256, learning_rate: 0.0003, epochs: 100, gamma: 0.98}
+hardware: {device: "cuda:0", max_vram_gb: 11.0, use_amp: true}
+checkpoints: {save_frequency: 1000, keep_last_n: 5}
+curriculum: {enabled: true, num_levels: 5, level_thresholds: [50.0, 100.0, 200.0, 400.0, 800.0]}
+strategies: {continuous: {enabled: true, update_frequency: "hourly", min_new_experiences: 1000}}
+models: {combat_dqn: {hidden_dims: [1024, 512], dropout: 0.2, learning_rate: 0.0001}}
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "training_config.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_for_the_whole_product_loads_and_idle_settings_are_named(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, WHOLE_PRODUCT))
+    assert settings.training.batch_size == 256 and settings.hardware.device == "cuda:0"
+    assert overrides(settings, "x") == {
+        "training": {"gamma": 0.98, "learning_rate": 0.0001},
+        "model": {"hidden_dims": [1024, 512], "dropout": 0.2},
+    }
+    assert without_effect(settings) == [
+        "hardware.max_vram_gb",
+        "hardware.use_amp",
+        "checkpoints.save_frequency",
+        "checkpoints.keep_last_n",
+        "curriculum.enabled",
+        "strategies.continuous.enabled",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("training: {batch_sise: 256}", r"training_config.yaml: .*training.batch_sise.*batch_size"),
+        ("training: {epochs: -3}", r"training.epochs.*at least 1"),
+        ("training: {learning_rate: fast}", r"training.learning_rate.*number"),
+        ("trainin: {}", r"trainin.*training"),
+        ("models: {combat_dqm: {}}", r"models.combat_dqm.*combat_dqn"),
+        ("training: {epochs: 1", r"training_config.yaml"),
+    ],
+)
+def test_a_mistake_names_file_and_key_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        load_settings(write(tmp_path, text))
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_key_of_a_model_names_the_nearest(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, "models: {combat_dqn: {dropot: 0.1}}"))
+    with pytest.raises(ConfigError, match=r"models.combat_dqn.dropot.*dropout"):
+        overrides(settings, "training_config.yaml")
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_settings(tmp_path / "none.yaml")

@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from experiments.errors import UsageError
+from experiments.matrix import Request, check_names, plan_rows, resolve
+from experiments.seeds import Purpose, purpose_of
+
+
+def request(**changes: object) -> Request:
+    return Request(**{"archetypes": ("tank",), "model_types": ("combat_dqn",), **changes})  # type: ignore[arg-type]
+
+
+def test_all_six_archetypes_resolve_to_plain_json() -> None:
+    runs = resolve(Request(check_names(None, None)[0], ("combat_dqn",)))
+    assert [run.archetype for run in runs] == ["aggressive", "defensive", "support", "mage", "tank", "ranged"]
+    assert len({run.hash for run in runs}) == len({run.run_id for run in runs}) == 6
+    for run in runs:
+        assert json.loads(run.json) == run.settings
+
+
+def test_learning_rate_is_the_types_times_the_archetypes_share_of_3e4() -> None:
+    # The archetype table: aggressive 4e-4, so its factor is 4/3; tank states none, so its factor is 1.
+    aggressive, tank = resolve(request(archetypes=("aggressive", "tank")))
+    rate = {run.archetype: run.settings["trial"]["training"]["learning_rate"] for run in (aggressive, tank)}
+    assert rate["aggressive"] == pytest.approx(rate["tank"] * 4 / 3)
+    assert aggressive.settings["trial"]["final_epsilon"] == 0.10
+    assert aggressive.settings["trial"]["reward_scale"] == 1.5
+    assert tank.settings["trial"]["final_epsilon"] == 0.1 and tank.settings["trial"]["reward_scale"] == 1.0
+    given = resolve(request(archetypes=("aggressive",), lr=1e-3))[0]
+    assert given.settings["trial"]["training"]["learning_rate"] == 1e-3
+
+
+def test_options_reach_the_run_and_change_its_hash() -> None:
+    plain = resolve(request())[0]
+    changed = resolve(request(epochs=3, batch_size=64, overrides={"model": {"hidden_dims": [32]}}))[0]
+    assert changed.epochs == 3
+    assert changed.settings["trial"]["training"]["batch_size"] == 64
+    assert changed.settings["trial"]["model"]["hidden_dims"] == [32]
+    assert plain.hash != changed.hash and plain.hash == resolve(request())[0].hash
+    assert resolve(request(seed=1))[0].hash != plain.hash
+
+
+def test_training_draws_from_the_training_seeds() -> None:
+    assert purpose_of(resolve(request(seed=5))[0].settings["trial"]["seed"]) is Purpose.TRAINING
+
+
+@pytest.mark.parametrize(
+    ("archetypes", "model_types", "said"),
+    [
+        (["tnak"], None, "did you mean 'tank'"),
+        (["tank"], ["combat_dqm"], "did you mean 'combat_dqn'"),
+        (["tank"], ["spatial_vit"], "not part of this release; available: combat_dqn"),
+    ],
+)
+def test_wrong_names_are_one_clear_line(
+    archetypes: list[str], model_types: list[str] | None, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        check_names(archetypes, model_types)
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_setting_is_a_usage_error_that_names_the_key() -> None:
+    with pytest.raises(UsageError, match=r"training\.gama.*gamma"):
+        resolve(request(overrides={"training": {"gama": 0.9}}))
+
+
+def test_the_plan_shows_the_resolved_values_and_what_is_there() -> None:
+    run = resolve(request(epochs=2))[0]
+    row = plan_rows([run], {run.run_id: "done"})[0]
+    training = run.settings["trial"]["training"]
+    assert (
+        row["env_steps"]
+        == 2 * training["rounds_per_epoch"] * training["num_envs"] * training["rollout_length"]
+    )
+    assert row["updates"] == 2 * training["rounds_per_epoch"] * training["updates_per_round"]
+    assert row["state"] == "done" and row["learning_rate"] == training["learning_rate"]

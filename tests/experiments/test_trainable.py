@@ -1,0 +1,133 @@
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from experiments import trainable
+from experiments.errors import ExperimentError
+from policies.combat_dqn import CombatDQN, CombatDQNConfig
+
+
+class FakeTrainer:
+    """Counts its epochs; its model's output bias is the epoch number."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.net = CombatDQN(CombatDQNConfig(hidden_dims=(4,)))
+
+    def train_epoch(self) -> dict[str, Any]:
+        self.epoch += 1
+        with torch.no_grad():
+            self.net.head.bias.fill_(float(self.epoch))
+        return {"loss": 1.0 / self.epoch}
+
+    def model(self) -> CombatDQN:
+        return self.net
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "epoch").write_text(str(self.epoch))
+
+    def restore(self, folder: Path) -> None:
+        self.epoch = int((folder / "epoch").read_text())
+
+
+def run_of(epochs: int) -> dict[str, Any]:
+    return {
+        "archetype": "tank",
+        "model_type": "combat_dqn",
+        "trial": {"training": {"epochs": epochs}, "env": {"opponent": "classic"}},
+        "selection": {"fights": 8, "seed": 0},
+    }
+
+
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """Scores that the selection fights give, in order."""
+    scores: list[tuple[float, float]] = []
+
+    def play(*args: Any, **kwargs: Any) -> Any:
+        class Score:
+            win_rate, average_reward = scores.pop(0)
+
+        return Score
+
+    monkeypatch.setattr("experiments.evaluation.play_fights", play)
+    return scores
+
+
+def bias(path: Path) -> float:
+    return float(trainable.load_model(path / trainable.WEIGHTS).head.bias[0].detach())
+
+
+def test_the_best_epoch_is_kept_and_selection_starts_after_the_first_third(
+    tmp_path: Path, rates: list[tuple[float, float]]
+) -> None:
+    rates += [(0.5, 1.0), (0.9, 1.0), (0.7, 1.0), (0.9, 2.0)]  # epochs 3, 4, 5, 6 of 6
+    progress: dict[str, Any] = {"epoch": 0, "best": None}
+    reports = list(trainable._epochs(FakeTrainer(), run_of(6), progress, tmp_path))
+    assert [m.get("selection_win_rate") for m, _ in reports] == [None, None, 0.5, 0.9, 0.7, 0.9]
+    assert [m["best_epoch"] for m, _ in reports] == [None, None, 3, 4, 4, 6]  # a tie goes to the later one
+    assert bias(tmp_path / "best") == 6.0
+    # Six epochs, four checkpoints: every second epoch, and the last.
+    assert [due for _, due in reports] == [False, True, False, True, False, True]
+
+
+def test_a_broken_run_continues_where_its_checkpoint_stood(
+    tmp_path: Path, rates: list[tuple[float, float]]
+) -> None:
+    rates += [(0.9, 1.0), (0.1, 1.0), (0.2, 1.0), (0.3, 1.0)]
+    trainer, progress = FakeTrainer(), {"epoch": 0, "best": None}
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    for metrics, _ in trainable._epochs(trainer, run_of(4), progress, first):
+        if metrics["epoch"] == 2:
+            checkpoint = trainable._write_checkpoint(trainer, copy.deepcopy(progress), first)
+            break
+    again = FakeTrainer()
+    restored = trainable._restore(again, checkpoint, second)
+    assert restored["epoch"] == again.epoch == 2 and restored["best"]["epoch"] == 2
+    rest = [m["epoch"] for m, _ in trainable._epochs(again, run_of(4), restored, second)]
+    assert rest == [3, 4]
+    assert bias(second / "best") == 2.0  # 0.9 of epoch 2 was not beaten
+
+
+def test_weights_carry_their_shape_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    model = CombatDQN(CombatDQNConfig(hidden_dims=(8, 4), dueling=False))
+    trainable.save_model(model, tmp_path)
+    loaded = trainable.load_model(tmp_path / trainable.WEIGHTS)
+    assert loaded.config == model.config and not loaded.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, str(tmp_path / "other.safetensors"))
+    with pytest.raises(ExperimentError, match="no combat_dqn weights"):
+        trainable.load_model(tmp_path / "other.safetensors")
+
+
+def test_a_torch_policy_respects_the_mask() -> None:
+    mask = np.zeros((5, 10), bool)
+    mask[np.arange(5), [0, 3, 9, 2, 7]] = True
+    policy = trainable.torch_policy(CombatDQN(CombatDQNConfig(hidden_dims=(4,))))
+    assert policy(np.random.default_rng(0).random((5, 64), np.float32), mask).tolist() == [0, 3, 9, 2, 7]
+
+
+def test_reused_processes_start_from_known_random_states() -> None:
+    def draws() -> tuple[float, float]:
+        trainable.reset_process(3)
+        return float(np.random.random()), float(torch.rand(()))
+
+    first = draws()
+    torch.rand(7)
+    assert draws() == first
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="no body; known: rl"):
+        trainable.run_cell({"cell": {"run": json.dumps({"kind": "pack"})}})
