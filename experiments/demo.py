@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,37 +83,62 @@ class Mind:
     fight: dict[str, Any] | None = None
 
 
-class _ServiceStart:
-    """Starts the service beside other work; its start-up is mostly waiting for processes."""
+class ServiceStart:
+    """Starts the service beside other work; its start-up is mostly waiting for processes.
 
-    def __init__(self, home: Path, dsn: str | None) -> None:
-        self._home, self._dsn = home, dsn
+    Args:
+        home: Project folder.
+        dsn: PostgreSQL address, or None.
+        start: Starts a service and gives its handle; the real one unless a test brings another.
+    """
+
+    def __init__(self, home: Path, dsn: str | None, start: Callable[..., Any] | None = None) -> None:
+        self._home, self._dsn, self._start_service = home, dsn, start
         self._handle: Any = None
         self._error: BaseException | None = None
+        self._unwanted = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._start, name="service-start", daemon=True)
-        # The service's lifetime is tied to this process by its owner watch, which reads the process id.
         self._thread.start()
 
     def _start(self) -> None:
-        from serve.process import start_service
-
         try:
-            self._handle = start_service(self._home, dsn=self._dsn, owner_pid=os.getpid())
+            if self._start_service is None:
+                from serve.process import start_service
+
+                self._start_service = start_service
+            handle = self._start_service(self._home, dsn=self._dsn, owner_pid=os.getpid())
         except BaseException as error:  # handed over to the waiting thread
             self._error = error
+            return
+        with self._lock:
+            self._handle = handle
+            unwanted = self._unwanted
+        if unwanted:
+            handle.stop()
 
     def ready(self) -> Any:
-        """Waits for the service and gives its handle."""
+        """Waits for the service and gives its handle.
+
+        Raises:
+            ExperimentError: It did not start.
+        """
         self._thread.join()
         if self._error is not None:
             raise ExperimentError(f"the service did not start: {self._error}") from self._error
         return self._handle
 
     def stop(self) -> None:
-        """Stops the service, also one that is just coming up."""
-        self._thread.join(timeout=120)
-        if self._handle is not None:
-            self._handle.stop()
+        """Stops the service.
+
+        One that is just coming up is not waited for: it ends with this process, which it watches, or as
+        soon as it is up, whichever comes first.
+        """
+        with self._lock:
+            self._unwanted = True
+            handle = self._handle
+        if handle is not None:
+            handle.stop()
 
 
 def run_demo(options: DemoOptions, progress: Progress) -> dict[str, Any]:
@@ -139,7 +164,7 @@ def run_demo(options: DemoOptions, progress: Progress) -> dict[str, Any]:
             yardsticks = pipeline.baselines(shop, archetypes, options.fights)
         with phases("train", f"training {len(runs)} minds, {options.parallel} at a time"):
             trained = train(options.home, runs, progress, parallel=options.parallel)
-        service = _ServiceStart(options.home, options.dsn)
+        service = ServiceStart(options.home, options.dsn)
         try:
             minds = _validate(options, shop, service, trained, yardsticks, phases)
         finally:
@@ -160,7 +185,7 @@ def _warm_up(archetypes: tuple[str, ...]) -> None:
 def _validate(
     options: DemoOptions,
     shop: pipeline.Workshop,
-    service: _ServiceStart,
+    service: ServiceStart,
     trained: list[TrainedRun],
     yardsticks: dict[str, dict[str, Any]],
     phases: Phases,

@@ -9,6 +9,9 @@ from typing import Any
 Say = Callable[[str], None]
 """Takes one line of text for the user; the command line prints it, tests collect it."""
 
+LINES_PER_RUN = 8
+"""Epoch lines that a run shows, whatever its length; the ledger's history holds every epoch."""
+
 
 def silent(line: str) -> None:
     """Takes a line and says nothing."""
@@ -45,13 +48,16 @@ class Progress:
         self._say(f"[{clock(self.elapsed_s):>5}] {text}")
 
     def epoch(self, metrics: Mapping[str, Any], finished: int, total: int) -> None:
-        """Says what one epoch of one run came to.
+        """Says what one epoch of one run came to: the first, the last, and eight or so between.
 
         Args:
             metrics: The common metric names of a report; missing ones show as a dash.
             finished: Runs already finished.
             total: Runs of the experiment.
         """
+        epoch, epochs = metrics["epoch"], metrics["epochs"]
+        if epoch not in (1, epochs) and epoch % max(1, round(epochs / LINES_PER_RUN)) != 0:
+            return
         self.line(
             f"{metrics['archetype']:<10} epoch {metrics['epoch']:>3}/{metrics['epochs']:<3}"
             f" win {_number(metrics.get('win_rate'), '.2f')}"

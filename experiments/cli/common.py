@@ -132,16 +132,30 @@ def print_json(value: Any) -> None:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Lets SIGTERM end a command as cleanly as Ctrl-C does: every ``finally`` runs."""
+    """Lets SIGTERM end a command as cleanly as Ctrl-C does: every ``finally`` runs.
+
+    Raises:
+        KeyboardInterrupt: A signal came, also when it hit a library's import, which turns it into an
+            error of its own.
+    """
+    came = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        came.append(signum)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    # A shell starts background commands with Ctrl-C ignored; that stays so.
+    wanted = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, stop) for s in wanted}
     try:
         yield
+    except Exception:
+        if came:
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 @contextlib.contextmanager

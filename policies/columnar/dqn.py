@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import ray
 from ray.rllib.algorithms.dqn.dqn import DQN, DQNConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
@@ -130,6 +132,16 @@ class ColumnarDQN(DQN):
         )
         self.local_replay_buffer = cast(Any, self.replay)
         self.phase_seconds = dict.fromkeys(PHASES, 0.0)
+
+    def _setup_logdir(self) -> None:
+        """Keep RLlib's log folder, which nothing is written to, inside Ray's session instead of the home."""
+        if self._storage:
+            super()._setup_logdir()
+            return
+        node = ray._private.worker.global_worker.node
+        assert node is not None, "policies.training.ensure_ray starts Ray before an algorithm is built"
+        folder = tempfile.mkdtemp(prefix="algorithm-", dir=node.get_session_dir_path())
+        self._logdir = folder  # type: ignore[assignment]  (RLlib gives it no type)
 
     def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
         """Leave RLlib's own buffer out: ours needs the spaces and is made at the end of `setup`."""

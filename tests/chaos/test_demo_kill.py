@@ -68,7 +68,7 @@ def assert_nothing_outside(demo: DemoProcess) -> None:
     """Outside the project's home only one Ray folder may be left, and that only until the next start."""
     left = sorted(path.name for path in demo.temporary.iterdir())
     assert len(left) <= 1, f"left in the temporary folder: {left}"
-    kept = sorted(str(p.relative_to(demo.user_home)) for p in demo.user_home.rglob("*") if p.is_file())
+    kept = sorted(str(p.relative_to(demo.user_home)) for p in demo.user_home.rglob("*"))
     assert kept == [], f"left in the user's home: {kept}"
 
 

@@ -154,7 +154,7 @@ def test_a_wrong_request_is_refused_in_one_line(changes: dict[str, Any], line: s
         ),
         ({"observation": OBSERVATION}, "archetype: missing; one of aggressive"),
         ({"archetype": "tank", "view": duel()}, "unit: expected the id of a unit of the view, got null"),
-        ({"archetype": "tank", "view": duel(), "unit": "t9"}, "view: no unit 't9'; this view has t1, e1"),
+        ({"archetype": "tank", "view": duel(), "unit": "t9"}, "view: no unit 't9'; this view has 't1', 'e1'"),
         ({"archetype": "tank", "view": [], "unit": "t1"}, "view: expected an object, got list"),
         (
             {"archetype": "tank", "view": {"units": []}, "unit": "t1"},

@@ -108,3 +108,19 @@ def test_an_interrupt_is_one_line_with_the_way_back(
     monkeypatch.setattr(train, "run", interrupted)
     assert cli.main(["train"]) == 130
     assert "interrupted; finished runs are kept; run the same command again" in capsys.readouterr().err
+
+
+def test_an_interrupt_that_a_library_turns_into_its_own_error_is_still_an_interrupt() -> None:
+    import signal
+
+    from experiments.cli.common import stoppable
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), stoppable():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(ImportError), stoppable():
+        raise ImportError("a real one")

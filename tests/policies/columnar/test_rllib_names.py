@@ -35,6 +35,7 @@ def test_ray_is_the_release_that_the_lane_was_written_for() -> None:
     [
         (Algorithm, "_create_local_replay_buffer_if_necessary", "policies/columnar/dqn.py"),
         (Algorithm, "training_step", "policies/columnar/dqn.py"),
+        (Algorithm, "_setup_logdir", "policies/columnar/dqn.py"),
         (Learner, "compute_loss_for_module", "policies/columnar/learner.py"),
         (Learner, "configure_optimizers_for_module", "policies/columnar/learner.py"),
         (Learner, "get_optimizer", "policies/columnar/learner.py"),
