@@ -141,7 +141,7 @@ class ColumnarDQN(DQN):
         node = ray._private.worker.global_worker.node
         assert node is not None, "policies.training.ensure_ray starts Ray before an algorithm is built"
         folder = tempfile.mkdtemp(prefix="algorithm-", dir=node.get_session_dir_path())
-        self._logdir = folder  # type: ignore[assignment]  (RLlib gives it no type)
+        self._logdir = folder  # type: ignore[assignment]
 
     def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
         """Leave RLlib's own buffer out: ours needs the spaces and is made at the end of `setup`."""
