@@ -37,5 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dsn:
         command += ["--dsn", args.dsn]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    print(f"starting the service for {args.home}; it says when it is ready, Ctrl-C stops it", file=sys.stderr)
     sys.stdout.flush()
+    sys.stderr.flush()
     os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})

@@ -116,7 +116,7 @@ def _facts(report: Report) -> str:
     passed = sum(m["gate"] == "pass" for m in models)
     facts = [
         (f"{passed} of {len(models)}", "pass the gate"),
-        (f"{min(rates):.1%} to {max(rates):.1%}" if rates else "-", "win rate against the traditional AI"),
+        (f"{100 * min(rates):.0f} to {max(rates):.0%}" if rates else "-", "win rate against the traditional AI"),
         (f"{max(p95):.1f} ms" if p95 else "-", "slowest P95 of a served decision"),
         (duration(report["wall_s"]), f"from start to report on {report['machine']['cpu_cores']} cores"),
     ]
@@ -176,6 +176,10 @@ def _form(value: float | None, form: str) -> str:
 
 def _model_table(models: Sequence[Mapping[str, Any]]) -> str:
     rows = [[_pill(c) if i == 2 else escape(c) for i, c in enumerate(row)] for row in model_rows(models)]
+    for row, model in zip(rows, models, strict=True):
+        for check in model["checks"]:
+            if check["name"] == "action_entropy_bits" and check["verdict"] == "fail":
+                row[7] = f'<span class="short" title="{escape(check["text"])}">{row[7]}</span>'
     return _html_table(MODEL_HEADER, rows, {3, 4, 5, 6, 7})
 
 
