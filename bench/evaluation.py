@@ -83,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--archetypes", nargs="+", default=list(ARCHETYPES), choices=ARCHETYPES, metavar="NAME")
+    parser.add_argument(
+        "--archetypes", nargs="+", default=list(ARCHETYPES), choices=ARCHETYPES, metavar="NAME"
+    )
     parser.add_argument("--fights", type=int, default=2000, help="fights of one evaluation (default 2000)")
     parser.add_argument("--repeats", type=int, default=3, help="repeats of each row (default 3)")
     parser.add_argument("--onnx", type=Path, help="an exported mind instead of random weights")
@@ -97,7 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     print(header())
     print(f"{options.fights:,} fights of one mind; median of {options.repeats} repeats, one thread")
-    print(f"{'archetype':<11} {'decisions':>10} {'ONNX s':>7} {'range':>13} {'torch s':>8} {'torch / ONNX':>13}")
+    print(
+        f"{'archetype':<11} {'decisions':>10} {'ONNX s':>7} {'range':>13} {'torch s':>8} {'torch / ONNX':>13}"
+    )
     for row in rows:
         spread = f"{row.onnx_s_range[0]:.2f} - {row.onnx_s_range[1]:.2f}"
         print(

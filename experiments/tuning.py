@@ -75,7 +75,6 @@ def train(
     *,
     parallel: int = 1,
     resume: bool = True,
-    address: str | None = None,
     session: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> list[TrainedRun]:
     """Trains every run that is not finished, in one Tune experiment.
@@ -86,7 +85,6 @@ def train(
         progress: Where lines for people go.
         parallel: Trials at the same time, one CPU each.
         resume: Reuse finished runs and continue broken ones; otherwise all start anew.
-        address: A running cluster; a Ray of our own on this machine when None.
         session: Starts and stops Ray in place of ``local_ray`` (tests share one Ray).
 
     Returns:
@@ -107,7 +105,7 @@ def train(
         else:
             open_runs.append(run)
     if open_runs:
-        start = session or (lambda: local_ray(parallel, address))
+        start = session or (lambda: local_ray(parallel))
         with start():
             _fit(home, open_runs, ledger, progress, parallel, done=len(reused), total=len(runs))
     trained = []
@@ -123,33 +121,21 @@ def train(
 
 
 @contextlib.contextmanager
-def local_ray(parallel: int, address: str | None = None) -> Iterator[None]:
-    """Runs a small Ray on this machine (or joins a cluster) and takes it down again.
+def local_ray(parallel: int) -> Iterator[None]:
+    """Runs a small Ray on this machine and takes it down again.
 
     Args:
         parallel: CPUs that Ray may hand out, and so trials at the same time.
-        address: A running cluster.
     """
-    from serve.ray_session import RaySessionError, package_environment, ray_session
+    from serve.ray_session import RaySessionError, ray_session
 
     # Ray's start puts its own handler of SIGTERM in place and its end removes it; the command's own one,
     # which stops everything in order, must hold throughout.
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        if address is not None:
-            import ray
-
-            variables = {**_WORKER_VARIABLES, "PYTHONPATH": package_environment()["PYTHONPATH"]}
-            ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": variables})
-            try:
-                _handle_sigterm(handler)
-                yield
-            finally:
-                ray.shutdown()
-        else:
-            with ray_session(num_cpus=parallel, variables=_WORKER_VARIABLES):
-                _handle_sigterm(handler)
-                yield
+        with ray_session(num_cpus=parallel, variables=_WORKER_VARIABLES):
+            _handle_sigterm(handler)
+            yield
     except RaySessionError as error:
         raise ExperimentError(str(error)) from error
     finally:

@@ -39,7 +39,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="reuse finished runs and continue broken ones (default); --no-resume starts anew",
     )
-    parser.add_argument("--address", help="a running Ray cluster, such as auto (default: this machine)")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and do nothing")
     parser.add_argument("--json", action="store_true", help="the plan of --dry-run as JSON")
     common.add_seed(parser)
@@ -63,9 +62,7 @@ def run(args: argparse.Namespace) -> int:
     progress = common.console()
     progress.line(f"training {len(runs)} runs, {args.parallel} at a time, into {args.home}")
     with common.stoppable():
-        trained = tuning.train(
-            home, runs, progress, parallel=args.parallel, resume=args.resume, address=args.address
-        )
+        trained = tuning.train(home, runs, progress, parallel=args.parallel, resume=args.resume)
         with common.workshop(args, home, progress, args.seed) as shop:
             for result in trained:
                 pipeline.register(shop, result)

@@ -116,7 +116,10 @@ def _facts(report: Report) -> str:
     passed = sum(m["gate"] == "pass" for m in models)
     facts = [
         (f"{passed} of {len(models)}", "pass the gate"),
-        (f"{100 * min(rates):.0f} to {max(rates):.0%}" if rates else "-", "win rate against the traditional AI"),
+        (
+            f"{100 * min(rates):.0f} to {max(rates):.0%}" if rates else "-",
+            "win rate against the traditional AI",
+        ),
         (f"{max(p95):.1f} ms" if p95 else "-", "slowest P95 of a served decision"),
         (duration(report["wall_s"]), f"from start to report on {report['machine']['cpu_cores']} cores"),
     ]
