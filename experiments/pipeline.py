@@ -176,13 +176,28 @@ def export(shop: Workshop, version: Any) -> Any:
             raise ExperimentError(
                 f"{version.archetype} v{version.version} was not exported: {error}"
             ) from error
+        manifest = {**tags, **model.manifest(), **_contract(report)}
+        write_json(Path(folder) / "manifest.json", manifest)
         artifacts = {
             "onnx_fp32": _artifact(shop, report.fp32, report.q_scale, model.manifest()),
             "onnx_fp16": _artifact(shop, report.fp16, report.q_scale, model.manifest()),
+            "manifest": asdict(shop.store.put(Path(folder) / "manifest.json", ".json")),
         }
     version = shop.registry.mark_exported(version.model_id, artifacts)
     shop.say(version, f"exported, {artifacts['onnx_fp32']['bytes'] / 1e3:.0f} kB FP32")
     return version
+
+
+def _contract(report: Any) -> dict[str, Any]:
+    """What a game needs to feed the file without us: names, scales and limits of values, names of actions."""
+    from envs.contracts import COMBAT_ACTIONS, DECISION_MS, describe_features
+
+    return {
+        "features": describe_features(),
+        "actions": list(COMBAT_ACTIONS),
+        "decision_ms": DECISION_MS,
+        "files": {"onnx_fp32": report.fp32.sha256, "onnx_fp16": report.fp16.sha256},
+    }
 
 
 def _artifact(shop: Workshop, file: Any, q_scale: float, manifest: Mapping[str, Any]) -> dict[str, Any]:

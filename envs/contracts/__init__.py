@@ -10,7 +10,7 @@ This package imports numpy only.
 from __future__ import annotations
 
 from envs.contracts.checks import check_masks, check_observations
-from envs.contracts.features import FEATURES, observe
+from envs.contracts.features import FEATURES, describe_features, observe
 from envs.contracts.orders import Order, combat_orders, order_row
 from envs.contracts.view import WorldView
 from envs.contracts.vocabulary import (
@@ -47,6 +47,7 @@ __all__ = [
     "check_masks",
     "check_observations",
     "combat_orders",
+    "describe_features",
     "observe",
     "order_row",
 ]

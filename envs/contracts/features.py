@@ -47,6 +47,44 @@ FEATURES: tuple[str, ...] = (
 )
 """Name of each value, in order; exported beside every model."""
 
+_SCALES = {
+    "hp": "share of max HP",
+    "sp": "share of max SP",
+    "x": "cells from the fight's centroid at engagement / 16",
+    "y": "cells from the fight's centroid at engagement / 16",
+    "action_clock": "ms / 2000, at most 1",
+    "move_lock": "ms / 1000, at most 1",
+    "act_lock": "ms / 1000, at most 1",
+    "cast_left": "ms / 1500, at most 1",
+    "guard": "ms / 6000, at most 1",
+    "power": "ms / 6000, at most 1",
+    "stun_or_taunt": "stun ms / 3000, else -(taunt ms / 3000)",
+    "slow": "ms / 3000, at most 1",
+    "shield": "4 x shield points / max HP, at most 1",
+    "skill": "1 usable in the window, -0.9 x cooldown share, -0.05 SP short, 0 clock not ready, -1 absent",
+    "targeted_by": "enemies / 5",
+    "dx": "cells from me / 16, at most 2",
+    "dy": "cells from me / 16, at most 2",
+    "reach": "1 I reach it, -1 it reaches me, 0.5 both, 0 neither",
+    "intent": "0.5 targets me + 0.5 casting",
+    "kind": "range in cells / 10, at most 1; negative while stunned",
+    "time": "ms since engagement / 60000, at most 1",
+    "hp_advantage": "sum of HP shares, own team - enemies, per unit of the larger team",
+}
+
+
+def describe_features() -> list[dict[str, object]]:
+    """Return name, scale and limits of each of the 64 values, as plain JSON types."""
+    rows: list[dict[str, object]] = []
+    for name in FEATURES:
+        key = "skill" if name.startswith("skill_") else name
+        if name.startswith(("enemy_", "ally_")):
+            key = name.rsplit("_", 1)[1]
+        limit = 2.0 if key in ("dx", "dy") else 1.0
+        rows.append({"name": name, "scale": _SCALES[key], "low": -limit, "high": limit})
+    return rows
+
+
 ENEMY_0 = 20
 ALLY_0 = 50
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
-from envs.contracts import FEATURES, OBS_SIZE, WorldView, observe
+from envs.contracts import FEATURES, OBS_SIZE, WorldView, describe_features, observe
 
 
 def unit(unit_id: int, team: int, x: int, y: int, hp: int, **more: Any) -> dict[str, Any]:
@@ -125,3 +126,15 @@ def test_rows_are_independent() -> None:
     assert np.array_equal(together, alone) and together.dtype == np.float32
     with pytest.raises(ValueError, match="2 views but 1 units"):
         observe(views[:2], [0])
+
+
+def test_every_value_is_described_with_the_limits_of_the_observation_space() -> None:
+    from envs.combat import observation_space
+
+    rows = describe_features()
+    space = observation_space(mask_in_observation=False)
+    assert [row["name"] for row in rows] == list(FEATURES)
+    assert isinstance(space, Box)
+    assert [row["low"] for row in rows] == space.low.tolist()
+    assert [row["high"] for row in rows] == space.high.tolist()
+    assert all(row["scale"] for row in rows)

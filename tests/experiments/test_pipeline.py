@@ -1,8 +1,10 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from envs.contracts import COMBAT_ACTIONS, FEATURES
 from experiments import pipeline
 from experiments.errors import ExperimentError
 from experiments.ledger import Ledger
@@ -61,6 +63,11 @@ def test_register_export_evaluate_each_reuse_what_is_there(
         artifact = version.artifacts[name]
         assert shop.store.fetch(artifact["uri"], artifact["sha256"]).stat().st_size == artifact["bytes"]
     assert version.artifacts["onnx_fp32"]["parity"]["relative_error"] <= 1e-5
+    beside = version.artifacts["manifest"]
+    manifest = json.loads(shop.store.read(beside["uri"], beside["sha256"]))
+    assert manifest["files"]["onnx_fp32"] == version.artifacts["onnx_fp32"]["sha256"]
+    assert [row["name"] for row in manifest["features"]] == list(FEATURES)
+    assert manifest["archetype"] == "aggressive" and manifest["actions"] == list(COMBAT_ACTIONS)
     assert pipeline.export(shop, version) == version and "reusing the exported" in said(shop)
 
     metrics = pipeline.evaluate(shop, version, n=40)
