@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from typing import Any
 from experiments import pipeline
 from experiments.errors import ExperimentError
 from experiments.gate import GateResult
+from experiments.ledger import write_json
 from experiments.matrix import Request, resolve
 from experiments.progress import Progress, duration
 from experiments.report import build_report, model_entry, write_reports
@@ -293,25 +296,52 @@ def _report(
             phases_s=phases.seconds,
             fights=options.fights,
         )
+        deployed = [mind.version.archetype for mind in minds if mind.version.is_deployed]
+        write_sample_request(
+            options.home, (deployed or [minds[0].version.archetype])[-1], options.request.seed
+        )
         write_reports(report, options.home, next_steps(options.home))
     return report
+
+
+SAMPLE_REQUEST = "request.json"
+
+
+def write_sample_request(home: Path, archetype: str, seed: int) -> None:
+    """Leaves a request to try the service with: a world view in the middle of a fight."""
+    from experiments.game_server import sample_request
+
+    write_json(home / SAMPLE_REQUEST, sample_request(archetype, seed))
+
+
+def monster_command() -> str:
+    """The command as the user has to type it here: by its name where the shell finds it, else by its path."""
+    here = Path(sys.argv[0])
+    if here.name != "monster":
+        return "monster"
+    found = shutil.which("monster")
+    if found is not None and os.path.realpath(found) == os.path.realpath(here):
+        return "monster"
+    shown = os.path.relpath(here)
+    return str(here) if shown.startswith("..") else shown
 
 
 def next_steps(home: Path) -> list[tuple[str, str]]:
     """What a newcomer may do after the demo: pairs of what it does and a command."""
     shown = os.path.relpath(home)
     shown = shown if not shown.startswith("..") else str(home)
-    first = '{"archetype": "tank", "observation": [' + ", ".join(["0.0"] * 64) + "]}"
+    monster = monster_command()
     return [
-        ("Serve the deployed minds", f"monster serve --home {shown} --port 8000"),
+        ("Serve the deployed minds", f"{monster} serve --home {shown} --port 8000"),
         (
             "Ask one for a decision (another terminal)",
-            f"curl -s localhost:8000/v1/decide -H 'Content-Type: application/json' -d '{first}'",
+            "curl -s localhost:8000/v1/decide -H 'Content-Type: application/json'"
+            f" -d @{shown}/{SAMPLE_REQUEST}",
         ),
-        ("See what is registered", f"monster registry list --home {shown}"),
+        ("See what is registered", f"{monster} registry list --home {shown}"),
         (
             "Plan a run of your own",
-            f"monster train --archetypes mage --epochs 60 --seed 1 --home {shown} --dry-run",
+            f"{monster} train --archetypes mage --epochs 60 --seed 1 --home {shown} --dry-run",
         ),
     ]
 

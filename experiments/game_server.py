@@ -42,6 +42,30 @@ class ServedFight:
     times_ms: list[float]
 
 
+def sample_request(archetype: str, seed: int, decisions: int = 10) -> dict[str, Any]:
+    """Gives a request as a game server sends it: the world view of a fight that has begun.
+
+    Args:
+        archetype: Whose decision is asked for.
+        seed: The user's base seed.
+        decisions: Decisions into the fight, all of them "attack the nearest".
+    """
+    from envs.combat import CombatVectorEnv
+
+    env = CombatVectorEnv(1, archetype=archetype)
+    env.reset(seed=seed_for(Purpose.PLAY, seed, archetype, "sample"))
+    for _ in range(decisions):
+        env.step(np.array([1]))
+    view = env.world_view(0)
+    env.close()
+    return {
+        "archetype": archetype,
+        "view": view.to_json(),
+        "unit": view.ids[env.learner_unit],
+        "explain": True,
+    }
+
+
 def play_served_fight(client: Any, archetype: str, seed: int, *, opponent: str = "classic") -> ServedFight:
     """Plays one fight whose learner asks the service for every decision.
 

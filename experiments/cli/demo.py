@@ -58,6 +58,5 @@ def run(args: argparse.Namespace) -> int:
     print(f"report: {args.home}/report.html (also report.md and report.json)")
     print("\nnext:")
     for what, command in demo.next_steps(home):
-        shown = command if len(command) < 200 else command[:96] + " ... see the report"
-        print(f"  {what + ':':<44} {shown}")
+        print(f"  {what + ':':<44} {command}")
     return 0 if all(model["gate"] == "pass" for model in report["models"]) else 1

@@ -91,7 +91,7 @@ def _entry(home: Path, version: Any, gate: Any, yardsticks: dict[str, Any]) -> d
 def _save(args: argparse.Namespace, home: Path, entries: list[dict[str, Any]], progress: Any) -> None:
     import sys
 
-    from experiments.demo import next_steps
+    from experiments.demo import next_steps, write_sample_request
     from experiments.report import build_report, write_reports
 
     report = build_report(
@@ -103,5 +103,6 @@ def _save(args: argparse.Namespace, home: Path, entries: list[dict[str, Any]], p
         phases_s={"evaluate": progress.elapsed_s},
         fights=args.num_episodes,
     )
+    write_sample_request(home, entries[-1]["archetype"], args.seed)
     paths = write_reports(report, home, next_steps(home), stem="evaluation")
     progress.line(f"report: {paths['html']}")

@@ -1,10 +1,19 @@
+import json
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiments.demo import Phases, ServiceStart, next_steps
+from envs.contracts import WorldView
+from experiments.demo import (
+    SAMPLE_REQUEST,
+    Phases,
+    ServiceStart,
+    monster_command,
+    next_steps,
+    write_sample_request,
+)
 from experiments.errors import ExperimentError
 from experiments.progress import Progress
 
@@ -66,3 +75,25 @@ def test_the_next_steps_name_the_folder_as_the_user_would(
     monkeypatch.chdir(tmp_path)
     assert next_steps(tmp_path / "runs" / "demo")[0][1] == "monster serve --home runs/demo --port 8000"
     assert all("--home" in command or "curl" in command for _, command in next_steps(tmp_path))
+
+
+def test_the_command_is_shown_as_the_user_has_to_type_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monster = tmp_path / ".venv" / "bin" / "monster"
+    monster.parent.mkdir(parents=True)
+    monster.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(monster), "demo"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert monster_command() == ".venv/bin/monster"
+    monkeypatch.setenv("PATH", str(monster.parent))
+    assert monster_command() == "monster"
+
+
+def test_the_sample_request_is_one_that_the_service_reads(tmp_path: Path) -> None:
+    write_sample_request(tmp_path, "tank", 0)
+    request = json.loads((tmp_path / SAMPLE_REQUEST).read_text())
+    view = WorldView.from_json(request["view"])
+    assert view.unit_index(request["unit"]) == 0 and view.elapsed_ms == 2000
+    assert request["archetype"] == "tank" and len(view.ids) == 6
