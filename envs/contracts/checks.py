@@ -54,8 +54,8 @@ def check_observations(values: Any) -> np.ndarray:
     return array
 
 
-def check_masks(values: Any, rows: int) -> np.ndarray:
-    """Return `values` as a boolean action mask `(rows, 10)`, each row with a legal action.
+def check_masks(values: Any, rows: int, actions: int = NUM_COMBAT_ACTIONS) -> np.ndarray:
+    """Return `values` as a boolean action mask `(rows, actions)`, each row with a legal action.
 
     Raises:
         ContractError: wrong shape, entries other than 0 and 1, or a row without a legal action.
@@ -64,15 +64,15 @@ def check_masks(values: Any, rows: int) -> np.ndarray:
         with np.errstate(over="ignore"):
             array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError, OverflowError):
-        raise ContractError(f"action_mask: expected {NUM_COMBAT_ACTIONS} values of 0 or 1") from None
+        raise ContractError(f"action_mask: expected {actions} values of 0 or 1") from None
     if array.ndim == 1:
         array = array[None]
-    if array.shape != (rows, NUM_COMBAT_ACTIONS):
+    if array.shape != (rows, actions):
         seen = "x".join(map(str, np.shape(values))) or "a single value"
-        raise ContractError(f"action_mask: expected {NUM_COMBAT_ACTIONS} values of 0 or 1, got shape {seen}")
+        raise ContractError(f"action_mask: expected {actions} values of 0 or 1, got shape {seen}")
     if not np.isin(array, (0.0, 1.0)).all():
         raise ContractError("action_mask: every value must be 0 (illegal) or 1 (legal)")
     mask = array.astype(bool)
     if not mask.any(axis=1).all():
-        raise ContractError("action_mask: at least one action must be legal; 0 (hold) always is")
+        raise ContractError("action_mask: at least one action must be legal; waiting always is")
     return mask

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from envs.contracts import layout as f
-from envs.contracts.vocabulary import DECISION_MS, MAX_TEAM_SIZE, NUM_SKILL_SLOTS, OBS_SIZE
+from envs.contracts.vocabulary import ARCHETYPES, DECISION_MS, MAX_TEAM_SIZE, NUM_SKILL_SLOTS, OBS_SIZE
 
 if TYPE_CHECKING:
     from envs.contracts.view import WorldView
@@ -97,6 +97,7 @@ class Scene:
         present: bool `(row, 10)`, rows that hold a unit.
         me: int64 `(row,)`, index of the observing unit; `own` int64 `(row, field)` its fields.
         skills: int64 `(row, 6, skill_field)` of the observing unit.
+        blocked: per row the view's blocked cells, None for open ground.
     """
 
     def __init__(self, views: Sequence[WorldView], units: Sequence[int]) -> None:
@@ -117,6 +118,7 @@ class Scene:
             self.bounds[row] = view.bounds
             self.origin_x2[row] = view.origin_x2
             self.elapsed_ms[row] = view.elapsed_ms
+        self.blocked = [view.blocked for view in views]
         self.rows = np.arange(rows)
         self.me = np.asarray(units, np.int64).reshape(rows)
         self.own = self.units[self.rows, self.me]
@@ -128,7 +130,7 @@ class Scene:
         self.distance = np.abs(self.delta).max(axis=-1)  # Chebyshev, cells
 
 
-def _slots(chosen: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def slots(chosen: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the first `count` True entries per row, and which of them exist."""
     order = np.argsort(~chosen, axis=1, kind="stable")[:, :count]
     return order, np.take_along_axis(chosen, order, axis=1)
@@ -190,7 +192,7 @@ def _skill_slots(scene: Scene) -> np.ndarray:
 
 def _enemy_slots(scene: Scene) -> np.ndarray:
     """Five enemies by fixed unit index: dx, dy, hp, reach, intent, kind; `(row, 5, 6)`."""
-    index, exists = _slots(scene.hostile, MAX_TEAM_SIZE)
+    index, exists = slots(scene.hostile, MAX_TEAM_SIZE)
     unit = np.take_along_axis(scene.units, index[..., None], axis=1)
     delta = np.take_along_axis(scene.delta, index[..., None], axis=1)
     distance = np.take_along_axis(scene.distance, index, axis=1)
@@ -209,7 +211,7 @@ def _enemy_slots(scene: Scene) -> np.ndarray:
 
 def _ally_slots(scene: Scene, others: np.ndarray) -> np.ndarray:
     """Four team mates by fixed unit index: dx, dy, hp; `(row, 4, 3)`."""
-    index, exists = _slots(others, MAX_TEAM_SIZE - 1)
+    index, exists = slots(others, MAX_TEAM_SIZE - 1)
     unit = np.take_along_axis(scene.units, index[..., None], axis=1)
     delta = np.take_along_axis(scene.delta, index[..., None], axis=1)
     out = np.zeros((*index.shape, len(_ALLY)), np.float64)
@@ -230,3 +232,23 @@ def observe(views: Sequence[WorldView], units: Sequence[int]) -> np.ndarray:
         float32 `(row, 64)`, see `FEATURES`.
     """
     return observe_scene(Scene(views, units))
+
+
+def local_observation(views: Sequence[WorldView], units: Sequence[int]) -> np.ndarray:
+    """Return what each pack member sees: `obs_v1` and its archetype one-hot, float32 `(row, 70)`."""
+    scene = Scene(views, units)
+    return with_archetype(observe_scene(scene), scene.own[:, f.ARCHETYPE])
+
+
+def with_archetype(obs: np.ndarray, archetype: np.ndarray) -> np.ndarray:
+    """Append archetypes one-hot to observations.
+
+    Args:
+        obs: float32 `(..., 64)`.
+        archetype: whole numbers `(...)`, index into `ARCHETYPES`; -1 (unknown) gives zeros.
+
+    Returns:
+        float32 `(..., 70)`.
+    """
+    kind = np.asarray(archetype)[..., None] == np.arange(len(ARCHETYPES))
+    return np.concatenate([obs, kind.astype(np.float32)], axis=-1)

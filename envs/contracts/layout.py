@@ -86,7 +86,7 @@ SKILL_KINDS = (
 )
 
 # An order is five int32: what a body is told for one decision window.
-ORDER_KINDS = ("hold", "move", "attack", "skill")
-(O_HOLD, O_MOVE, O_ATTACK, O_SKILL) = range(4)
+ORDER_KINDS = ("hold", "move", "attack", "skill", "steer", "script", "fumble")
+(O_HOLD, O_MOVE, O_ATTACK, O_SKILL, O_STEER, O_SCRIPT, O_FUMBLE) = range(7)
 (ORDER_KIND, ORDER_SKILL, ORDER_TARGET, ORDER_DX, ORDER_DY) = range(5)
 NUM_ORDER_FIELDS = 5

@@ -55,7 +55,7 @@ _UNIT_KEYS = {
     "id", "team", "archetype", "x", "y", "hp", "max_hp", "sp", "max_sp", "stats", "target",
     "clocks", "cast", "status", "last_action", "skills",
 }  # fmt: skip
-_VIEW_KEYS = {"version", "elapsed_ms", "origin", "bounds", "units"}
+_VIEW_KEYS = {"version", "elapsed_ms", "origin", "bounds", "blocked", "units"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class WorldView:
         bounds: (min x, min y, max x, max y) cells that can be walked on.
         origin_x2: twice the fight's centroid at engagement, in cells (so that half cells are whole).
         elapsed_ms: time since engagement.
+        blocked: bool `(height, width)` over the bounds, row 0 = min y, True where nobody can walk; None where
+            all cells are free. In JSON one string per row, "#" blocked, "." free.
     """
 
     ids: tuple[Hashable, ...]
@@ -77,6 +79,7 @@ class WorldView:
     bounds: tuple[int, int, int, int]
     origin_x2: tuple[int, int]
     elapsed_ms: int
+    blocked: np.ndarray | None = None
 
     def unit_index(self, unit_id: Any) -> int:
         """Return the index of a unit. Raises ContractError if the view has no such unit."""
@@ -126,17 +129,21 @@ class WorldView:
             bounds=(bounds[0], bounds[1], bounds[2], bounds[3]),
             origin_x2=_origin(view.get("origin"), units),
             elapsed_ms=_int(view, "elapsed_ms", 0, "view"),
+            blocked=_blocked(view.get("blocked"), bounds),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the view as plain JSON types; `from_json` reads it back equal."""
-        return {
+        out: dict[str, Any] = {
             "version": VIEW_VERSION,
             "elapsed_ms": self.elapsed_ms,
             "origin": [self.origin_x2[0] / 2, self.origin_x2[1] / 2],
             "bounds": list(self.bounds),
             "units": [self._unit_json(index) for index in range(len(self.ids))],
         }
+        if self.blocked is not None:
+            out["blocked"] = ["".join("#" if cell else "." for cell in row) for row in self.blocked.tolist()]
+        return out
 
     def _unit_json(self, index: int) -> dict[str, Any]:
         row = self.units[index].tolist()
@@ -209,6 +216,27 @@ def _ints(value: Any, count: int, where: str) -> list[int]:
     if not good or any(isinstance(v, bool) or not isinstance(v, int) or abs(v) > _INT_MAX for v in value):
         raise ContractError(f"{where} must be {count} whole numbers, got {value!r}")
     return list(value)
+
+
+def _blocked(value: Any, bounds: list[int]) -> np.ndarray | None:
+    """Blocked cells, bool `(height, width)`; None where the game sends none."""
+    if value is None:
+        return None
+    width, height = bounds[2] - bounds[0] + 1, bounds[3] - bounds[1] + 1
+    if not isinstance(value, list) or len(value) != height:
+        seen = f"{len(value)} entries" if isinstance(value, list) else type(value).__name__
+        raise ContractError(
+            f"view: 'blocked' must be a list of {height} rows, one per y of the bounds from below, got {seen}"
+        )
+    for y, row in enumerate(value):
+        if not isinstance(row, str) or len(row) != width:
+            seen = f"{len(row)} letters" if isinstance(row, str) else type(row).__name__
+            raise ContractError(f"view: 'blocked': row {y} must be a string of {width} letters, got {seen}")
+        if odd := sorted(set(row) - set("#.")):
+            raise ContractError(
+                f"view: 'blocked': row {y} has {odd[0]!r}; '#' is a blocked cell, '.' a free one"
+            )
+    return np.array([[cell == "#" for cell in row] for row in value], bool)
 
 
 def _origin(value: Any, units: np.ndarray) -> tuple[int, int]:

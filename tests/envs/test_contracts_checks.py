@@ -64,6 +64,9 @@ def test_masks_become_booleans() -> None:
     mask = check_masks([1, 0, 0, 0, 0, 0, 0, 0, 0, 1.0], 1)
     assert mask.dtype == bool and mask.tolist() == [[True] + [False] * 8 + [True]]
     assert check_masks([[True] * 10] * 3, 3).shape == (3, 10)
+    assert check_masks([0] * 69 + [1], 1, actions=70).shape == (1, 70)
+    with pytest.raises(ContractError, match="expected 70 values of 0 or 1, got shape 10"):
+        check_masks([1] * 10, 1, actions=70)
 
 
 @pytest.mark.parametrize(

@@ -129,10 +129,10 @@ def test_rows_are_independent() -> None:
 
 
 def test_every_value_is_described_with_the_limits_of_the_observation_space() -> None:
-    from envs.combat import observation_space
+    from envs.arena import vector_box
 
     rows = describe_features()
-    space = observation_space(mask_in_observation=False)
+    space = vector_box()
     assert [row["name"] for row in rows] == list(FEATURES)
     assert isinstance(space, Box)
     assert [row["low"] for row in rows] == space.low.tolist()

@@ -62,7 +62,7 @@ def test_retreat_leads_away_and_off_the_walls() -> None:
     orders, mask = decide(unit("me", 0, 0, 0), unit("foe", 1, 20, 20))
     assert orders[RETREAT].direction == (1, 1) and mask[RETREAT]  # nobody within 12 cells: off the corner
     orders, mask = decide(unit("me", 0, 10, 10), unit("foe", 1, 30, 30))
-    assert orders[RETREAT].direction == (0, 0) and not mask[RETREAT]
+    assert orders[RETREAT] == Order("fumble") and not mask[RETREAT]  # nobody to flee from
 
 
 def test_the_offensive_skill_of_most_effect_counts_everyone_it_catches() -> None:
@@ -122,12 +122,12 @@ def test_help_goes_to_the_most_hurt() -> None:
     assert orders[HELP] == Order("skill", skill=0, target="pal") and mask[HELP]
     team[1]["hp"] = 950  # 95 % and more needs no healing
     assert not decide(*team, foe)[1][HELP]
-    # Out of reach it walks there first; without a remedy it only comes nearer, which is no help.
+    # Out of reach it walks there first; without a remedy there is no help.
     team[1].update(hp=500, x=20)
     assert decide(*team, foe)[1][HELP]
     team[0]["skills"] = []
     orders, mask = decide(*team, foe)
-    assert orders[HELP] == Order("move", direction=(1, 0)) and not mask[HELP]
+    assert orders[HELP] == Order("fumble") and not mask[HELP]
 
 
 def test_protect_hits_who_hits_the_most_hurt_ally() -> None:
@@ -155,9 +155,9 @@ def test_control_prefers_what_would_take() -> None:
 
 def test_the_dead_may_only_hold_and_so_may_the_last_one_standing() -> None:
     orders, mask = decide(unit("me", 0, 10, 10, hp=0), unit("foe", 1, 12, 10))
-    assert orders == [Order("hold")] * 10 and mask == [True] + [False] * 9
+    assert orders == [Order("hold")] + [Order("fumble")] * 9 and mask == [True] + [False] * 9
     orders, mask = decide(unit("me", 0, 16, 16), unit("foe", 1, 12, 10, hp=0))
-    assert mask == [True] + [False] * 9 and orders[NEAREST] == Order("hold")
+    assert mask == [True] + [False] * 9 and orders[NEAREST] == Order("fumble")
 
 
 def test_orders_as_rows_and_as_json() -> None:
@@ -171,8 +171,72 @@ def test_orders_as_rows_and_as_json() -> None:
     assert Order.from_row(view, np.array([0, -1, -1, 0, 0])) == Order("hold")
     with pytest.raises(ContractError, match="no unit 'ghost'"):
         order_row(view, Order("attack", target="ghost"))
-    with pytest.raises(ContractError, match="unknown kind 'dance'; one of hold, move, attack, skill"):
+    with pytest.raises(
+        ContractError, match="unknown kind 'dance'; one of hold, move, attack, skill, steer, script, fumble"
+    ):
         Order.from_json({"kind": "dance"})
+
+
+def test_the_kinds_of_other_heads_as_rows_and_as_json() -> None:
+    view = WorldView.from_json({"elapsed_ms": 0, "units": [unit("me", 0, 1, 1), unit("foe", 1, 2, 2)]})
+    cases = [
+        (Order("steer", direction=(0, 1)), [4, -1, -1, 0, 1], {"kind": "steer", "direction": [0, 1]}),
+        (
+            Order("steer", skill=2, target="foe", direction=(0, 0)),
+            [4, 2, 1, 0, 0],
+            {"kind": "steer", "skill": 2, "target": "foe", "direction": [0, 0]},
+        ),
+        (Order("fumble"), [6, -1, -1, 0, 0], {"kind": "fumble"}),
+        (
+            Order("fumble", direction=(1, 0)),
+            [6, -1, -1, 1, 0],
+            {"kind": "fumble", "direction": [1, 0]},
+        ),
+        (Order("script"), [5, -1, -1, 0, 0], {"kind": "script"}),
+        (Order("script", target="foe"), [5, -1, 1, 0, 0], {"kind": "script", "target": "foe"}),
+    ]
+    for order, row, data in cases:
+        assert order_row(view, order).tolist() == row and order.to_json() == data
+        assert Order.from_row(view, np.array(row)) == order and Order.from_json(data) == order
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"kind": "skill", "target": "a"}, "'skill' is missing"),
+        ({"kind": "skill", "skill": 6}, "'skill' must be a slot from 0 to 5, got 6"),
+        (
+            {"kind": "steer", "skill": True, "direction": [0, 0]},
+            "'skill' must be a slot from 0 to 5, got True",
+        ),
+        ({"kind": "attack", "target": 1.5}, "'target' must be a unit id or null, got 1.5"),
+        ({"kind": "move"}, r"'direction' is missing; 'move' needs \[dx, dy\]"),
+        ({"kind": "steer", "direction": [0, 2]}, r"'direction' must be .* got \[0, 2\]"),
+        ({"kind": "steer", "direction": 1}, "'direction' must be .* got 1"),
+    ],
+)
+def test_orders_that_cannot_be_read(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(ContractError, match="^order: " + message):
+        Order.from_json(data)
+
+
+def test_no_retreat_onto_a_blocked_cell() -> None:
+    # The foe to the west drives me east.
+    for cell, legal in ((11, False), (12, True)):
+        rows = ["." * 32] * 10 + ["." * cell + "#" + "." * (31 - cell)] + ["." * 32] * 21
+        data = {"elapsed_ms": 0, "units": [unit("me", 0, 10, 10), unit("foe", 1, 8, 10)], "blocked": rows}
+        orders, mask = combat_orders([WorldView.from_json(data)], [0])
+        assert mask[0, RETREAT] == legal
+        assert orders[0, RETREAT].tolist() == ([1, -1, -1, 1, 0] if legal else [6, -1, -1, 0, 0])
+
+
+def test_what_is_illegal_is_a_fumble() -> None:
+    kit = [skill("strike"), skill("guard", 0), skill("heal")]
+    busy = {"action_ms": 900, "move_ms": 900}
+    team = [unit("me", 0, 10, 10, skills=kit, clocks=busy), unit("pal", 0, 12, 10, hp=100)]
+    orders, mask = decide(*team, unit("foe", 1, 11, 10))
+    assert mask == [True] + [False] * 9
+    assert orders == [Order("hold", target="foe")] + [Order("fumble")] * 9
 
 
 def test_ten_actions() -> None:

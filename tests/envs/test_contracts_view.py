@@ -63,6 +63,16 @@ def test_an_empty_slot_before_a_skill_stays_empty() -> None:
     assert view.to_json()["units"][0]["skills"][0] is None
 
 
+def test_blocked_cells_are_rows_from_the_lowest_y_up() -> None:
+    data = example() | {"bounds": [2, 5, 4, 6], "blocked": ["#..", ".##"]}
+    view = WorldView.from_json(json.loads(json.dumps(data)))
+    assert view.blocked is not None and view.blocked.dtype == bool
+    assert view.blocked.tolist() == [[True, False, False], [False, True, True]]
+    assert view.to_json()["blocked"] == ["#..", ".##"]
+    assert WorldView.from_json(example()).blocked is None
+    assert "blocked" not in WorldView.from_json(example()).to_json()
+
+
 def test_extreme_but_valid_numbers_stay_in_the_observation_s_range() -> None:
     big = 2**31 - 1
     data = example()
@@ -150,6 +160,17 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (at("bounds", value=[0, 0, 31]), "'bounds' must be 4 whole numbers"),
     (at("bounds", value=[5, 0, 4, 31]), "'bounds' must be [min x, min y, max x, max y]"),
     (at("bounds", value=[0, 0, math.nan, 31]), "'bounds' must be 4 whole numbers"),
+    (at("blocked", value=["." * 32] * 31), "'blocked' must be a list of 32 rows"),
+    (
+        at("blocked", value="." * 32),
+        "'blocked' must be a list of 32 rows, one per y of the bounds from below, got str",
+    ),
+    (at("blocked", value=["." * 31] * 32), "'blocked': row 0 must be a string of 32 letters, got 31 letters"),
+    (
+        at("blocked", value=["." * 32] * 31 + [None]),
+        "'blocked': row 31 must be a string of 32 letters, got NoneType",
+    ),
+    (at("blocked", value=["x" * 32] * 32), "'blocked': row 0 has 'x'; '#' is a blocked cell, '.' a free one"),
     (at("origin", value=[math.nan, 0]), "'origin' must be two numbers (cells)"),
     (at("origin", value="middle"), "'origin' must be two numbers (cells)"),
 ]
