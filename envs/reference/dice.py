@@ -22,6 +22,9 @@ class Purpose(IntEnum):
     HIT = 2
     SWING = 3
     SKILL = 4
+    STYLE = 5
+    HELP = 6
+    PICK = 7
     TRIAL = 8
 
 

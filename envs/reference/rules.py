@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from envs.reference.fight import Fight
 
 FULL_BAR = 100_000  # 100 %, in thousandths of a per cent
+MOST = 1_000_000  # points of one hit or heal, and thousandths of a per cent that one of them counts for
 MEMORY_TICKS = 30  # 3 s
+AIM_TICKS = 3
+HASTE_POINTS = 80
+ARMS_LENGTH = 2  # cells
 BUFFS = ("heal", "guard", "power", "shield")
 
 
@@ -21,16 +25,35 @@ def sign(value: int) -> int:
     return (value > 0) - (value < 0)
 
 
+def share(points: int, unit: Unit) -> int:
+    """Points in thousandths of a per cent of a unit's bar; nothing counts for more than ten bars."""
+    return min(points * FULL_BAR // unit.max_hp, MOST)
+
+
+def next_cell(fight: Fight, me: Unit, dx: int, dy: int) -> tuple[int, int]:
+    """The cell that a step leads to: ahead; where that is blocked 45 degrees to the left, else right."""
+    here = me.x, me.y
+    ahead = fight.within(me.x + dx, me.y + dy)
+    if not fight.is_blocked(*ahead):
+        return ahead
+    for turn_x, turn_y in ((dx - dy, dx + dy), (dx + dy, dy - dx)):
+        beside = fight.within(me.x + sign(turn_x), me.y + sign(turn_y))
+        if beside != here and not fight.is_blocked(*beside):
+            return beside
+    return here
+
+
 def walk(fight: Fight, me: Unit, dx: int, dy: int) -> None:
     """One step. A diagonal costs x1.4, a slowed unit needs twice the time; nobody leaves the arena."""
     if me.move_lock > 0:
         return
-    x = min(max(me.x + dx, 0), fight.size - 1)
-    y = min(max(me.y + dy, 0), fight.size - 1)
+    x, y = next_cell(fight, me, dx, dy)
     if (x, y) == (me.x, me.y):
         return
     cost = me.speed * 14 // 10 if x != me.x and y != me.y else me.speed
     me.x, me.y = x, y
+    me.stats["steps"] += 1
+    me.last_step_tick = fight.tick
     me.move_lock += 2 * cost if me.slow > 0 else cost
     me.leash = min(me.leash, max(me.leash - 1, 12))  # a long chase loses patience, down to 12 cells
 
@@ -41,10 +64,17 @@ def walk_toward(fight: Fight, me: Unit, other: Unit) -> None:
 
 
 def swing(fight: Fight, me: Unit, foe: Unit) -> None:
-    """A basic attack: 95 % to hit, plus HIT - 100 - FLEE, within 5-100 %; damage spreads over 80-120 %."""
+    """A basic attack: 95 % to hit, plus HIT - 100 - FLEE, within 5-100 %; damage spreads over 80-120 %.
+
+    A shot, at more than 2 cells, within 3 ticks of a step hits less often by 80 points. Skills need no aim.
+    """
+    me.stats["swings"] += 1
     me.action_clock = me.attack_delay
     me.move_lock = max(me.move_lock, me.attack_motion)
-    to_hit = min(max(95 + (me.hit - 100) - foe.flee, 5), 100)
+    aim = 95 + (me.hit - 100) - foe.flee
+    if fight.tick - me.last_step_tick < AIM_TICKS and me.distance(foe) > ARMS_LENGTH:
+        aim -= HASTE_POINTS
+    to_hit = min(max(aim, 5), 100)
     if fight.draw(me, Purpose.HIT) % 100 >= to_hit:
         foe.last_attacker = me
         return
@@ -74,7 +104,7 @@ def mitigated(rules: str, foe: Unit, raw: int, *, magic: bool) -> int:
 
 def hurt(fight: Fight, me: Unit, foe: Unit, raw: int, *, magic: bool, spell: Skill | None = None) -> None:
     """Deal damage: defence, then guard (55 % passes), then shield; what is left counts when the tick ends."""
-    full = max(mitigated(fight.rules, foe, raw, magic=magic), 1)
+    full = max(mitigated(fight.rules, foe, min(raw, MOST), magic=magic), 1)
     damage = max(full * 55 // 100, 1) if foe.guard > 0 else full
     soaked = min(damage, foe.shield)
     foe.shield -= soaked
@@ -83,17 +113,18 @@ def hurt(fight: Fight, me: Unit, foe: Unit, raw: int, *, magic: bool, spell: Ski
     if soaked > 0 and giver is not None and giver is not foe and soaked * 20 >= foe.max_hp:
         credit_protection(fight, giver, me)
 
-    share = damage * FULL_BAR // foe.max_hp
-    foe.stats["blocked_mp"] += (full - damage) * FULL_BAR // foe.max_hp
-    foe.stats["absorbed_mp"] += full * FULL_BAR // foe.max_hp
-    me.stats["dealt_mp"] += share
+    dealt = share(damage, foe)
+    foe.stats["blocked_mp"] += share(full - damage, foe)
+    foe.stats["absorbed_mp"] += share(full, foe)
+    me.stats["dealt_mp"] += dealt
     if spell is not None:
-        me.stats["spell_mp"] += share
+        me.stats["spell_mp"] += dealt
         if spell.cost > 0:
-            me.stats["mana_mp"] += share * 10 // spell.cost
+            me.stats["mana_mp"] += dealt * 10 // spell.cost
     if fight.tick - me.last_hit_tick <= MEMORY_TICKS:
-        me.stats["sustained_mp"] += share
+        me.stats["sustained_mp"] += dealt
     fight.damage[foe] += damage
+    fight.damage_log[me, foe] = fight.damage_log.get((me, foe), 0) + damage
     fight.hitters.add(me)
     me.last_victim, foe.last_attacker = foe, me
     if damage > 0:
@@ -132,6 +163,7 @@ def use_skill(fight: Fight, me: Unit, slot: int, target: Unit) -> bool:
         return False
     me.sp -= skill.cost
     me.stats["sp_spent"] += skill.cost
+    me.stats["skills"] += 1
     me.cooldowns[slot] = skill.cooldown_ms
     me.act_lock, me.action_clock = me.attack_motion, me.attack_delay
     me.move_lock = max(me.move_lock, me.attack_motion // 2)
@@ -169,10 +201,10 @@ def apply_skill(fight: Fight, me: Unit, skill: Skill, target: Unit, x: int, y: i
 
 def _help(fight: Fight, me: Unit, skill: Skill, friend: Unit) -> None:
     if skill.kind == "heal":
-        amount = me.matk * skill.effect // 100
+        amount = min(me.matk * skill.effect // 100, MOST)
         missing = max(friend.max_hp - friend.hp - fight.healing[friend], 0)
-        me.stats["healed_mp"] += amount * FULL_BAR // friend.max_hp
-        me.stats["effective_healed_mp"] += min(amount, missing) * FULL_BAR // friend.max_hp
+        me.stats["healed_mp"] += share(amount, friend)
+        me.stats["effective_healed_mp"] += share(min(amount, missing), friend)
         fight.healing[friend] += amount
         return
     if getattr(friend, skill.kind) <= 0:  # `guard`, `power` and `shield` are named alike
@@ -194,8 +226,9 @@ def _attack(fight: Fight, me: Unit, skill: Skill, target: Unit, x: int, y: int) 
             if max(abs(foe.x - x), abs(foe.y - y)) <= skill.radius:
                 hurt(fight, me, foe, raw, magic=skill.magic, spell=spell)
         return
-    if skill.kind == "dash":  # to the cell before the target
-        me.x, me.y = target.x - sign(target.x - me.x), target.y - sign(target.y - me.y)
+    if skill.kind == "dash":  # to the cell before the target, or where that is blocked to the target's own
+        before = target.x - sign(target.x - me.x), target.y - sign(target.y - me.y)
+        me.x, me.y = (target.x, target.y) if fight.is_blocked(*before) else before
     hurt(fight, me, target, raw, magic=skill.magic, spell=spell)
     if skill.kind == "stun" and target.stun <= 0 and target.stun_immune <= 0:
         held_off(fight, me, target)

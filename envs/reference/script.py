@@ -15,6 +15,7 @@ SIGHT = 10
 CHASE = 12
 LONGEST_LEASH = 30
 ALLY_SKILL_CELLS = 8
+ANYWHERE = 1000  # cells, farther than any arena
 
 
 def nearest_foe(fight: Fight, me: Unit, reach: int) -> Unit | None:
@@ -93,11 +94,15 @@ def act_by_script(fight: Fight, me: Unit, *, skills: bool) -> None:
         if max(abs(dx), abs(dy)) > 4:
             walk(fight, me, sign(dx), sign(dy))
         return
+    if not fight_by_script(fight, me, foe, skills=skills):
+        walk_toward(fight, me, foe)
+
+
+def fight_by_script(fight: Fight, me: Unit, foe: Unit, *, skills: bool) -> bool:
+    """The hands of the traditional AI for one tick; False if they found nothing and the feet may go."""
     if me.distance(foe) <= me.range:
         if me.ready and not (skills and try_skills(fight, me, foe)):
             swing(fight, me, foe)
-        return
+        return True
     # While chasing, skills are tried once a second, each slot in a tick of its own.
-    if skills and me.ready and (fight.tick + me.slot) % 10 == 0 and try_skills(fight, me, foe):
-        return
-    walk_toward(fight, me, foe)
+    return skills and me.ready and (fight.tick + me.slot) % 10 == 0 and try_skills(fight, me, foe)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from envs import archetypes
+from envs.contracts.layout import NUM_SKILL_FIELDS
 from envs.contracts.vocabulary import ARCHETYPES, MAX_TEAM_SIZE, NUM_SKILL_SLOTS
-from envs.simulation.state import STATISTICS
+from envs.simulation.state import STATISTICS, STYLES
 
 TIERS = {"passive": (False, 50), "classic": (True, 100), "veteran": (True, 500)}
 """Traditional AI: (starts fights, per cent applied to its skill chances)."""
@@ -29,13 +32,24 @@ class Cast:
 class Unit:
     """A monster at the start of a fight; times are ms left, distances cells."""
 
-    def __init__(self, archetype: str, index: int, team: int, slot: int, tier: str, *, obeys: bool) -> None:
+    def __init__(
+        self,
+        archetype: str,
+        index: int,
+        team: int,
+        slot: int,
+        tier: str,
+        *,
+        obeys: bool,
+        hp_percent: int = 100,
+    ) -> None:
         config = archetypes.load(archetype)
         stats = config.stats
         self.index, self.team, self.slot, self.archetype = index, team, slot, archetype
+        self.base = config.base  # which of the six it counts as
         self.skills = config.skills
         self.x = self.y = 0
-        self.hp = self.max_hp = stats.hp
+        self.hp = self.max_hp = max(stats.hp * hp_percent // 100, 1)
         self.sp = self.max_sp = stats.sp
         self.atk, self.matk, self.defence, self.mdef = stats.atk, stats.matk, stats.def_, stats.mdef
         self.hit, self.flee, self.range, self.speed = stats.hit, stats.flee, stats.range, stats.speed_ms
@@ -55,6 +69,9 @@ class Unit:
         self.last_action = -1
         self.order: tuple[int, ...] = NO_ORDER
         self.obeys = obeys
+        self.style = self.next_style = "script"
+        self.switch_tick = -1  # when the next style takes over
+        self.last_step_tick = LONG_AGO
         self.aggressive, self.skill_chance = TIERS[tier]
         self.leash = 30
         self.last_attacker: Unit | None = None
@@ -88,6 +105,10 @@ class Unit:
         """Chebyshev distance in cells."""
         return max(abs(self.x - other.x), abs(self.y - other.y))
 
+    def skill_rows(self) -> np.ndarray:
+        """Skills as a game would send them, int32 `(6, 9)`."""
+        return archetypes.skill_rows(archetypes.load(self.archetype))[:, :NUM_SKILL_FIELDS]
+
     def row(self) -> list[int]:
         """All columns of the simulation's unit table, public then private."""
         cast = [-1, 0, -1, 0, 0]
@@ -97,7 +118,7 @@ class Unit:
             self.x, self.y, self.hp, self.max_hp, self.sp, self.max_sp,
             self.atk, self.matk, self.defence, self.mdef, self.hit, self.flee,
             self.range, self.speed, self.attack_delay, self.attack_motion,
-            ARCHETYPES.index(self.archetype), self.team, _index(self.target),
+            ARCHETYPES.index(self.base), self.team, _index(self.target),
             self.action_clock, self.move_lock, self.act_lock, *cast, *self.cooldowns,
             self.guard, self.power, self.stun, self.stun_immune,
             self.slow, self.taunt, _index(self.taunted_by), self.shield, self.shield_left, self.last_action,
@@ -105,6 +126,8 @@ class Unit:
             self.last_hit_tick, _index(self.last_victim), _index(self.shield_by), int(self.obeys),
             self.skill_chance, int(self.aggressive), *self.order, *self.preferred_distance, self.basic_magic,
             *self.held_off_at,
+            STYLES.index(self.style), STYLES.index(self.next_style), self.switch_tick,
+            self.last_step_tick,
         ]  # fmt: skip
 
 

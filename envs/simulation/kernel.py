@@ -13,14 +13,12 @@ from numba import njit
 from envs.contracts.layout import (
     ACT_LOCK,
     ACTION_CLOCK,
-    ARCHETYPE,
     CAST_LEFT,
     CAST_SLOT,
     CAST_TARGET,
     CAST_X,
     CAST_Y,
     COOLDOWN,
-    GUARD,
     HP,
     K_GROUND,
     KIND,
@@ -29,8 +27,11 @@ from envs.contracts.layout import (
     MAX_SP,
     MOVE_LOCK,
     O_ATTACK,
+    O_FUMBLE,
     O_HOLD,
     O_MOVE,
+    O_SCRIPT,
+    O_STEER,
     RANGE,
     REACH,
     SHIELD,
@@ -44,13 +45,13 @@ from envs.contracts.layout import (
     X,
     Y,
 )
-from envs.contracts.vocabulary import NUM_COMBAT_ACTIONS, NUM_SKILL_SLOTS
+from envs.contracts.vocabulary import NUM_COMBAT_ACTIONS
+from envs.simulation.heads import plan_head
 from envs.simulation.observer import observe_unit
-from envs.simulation.planner import plan
-from envs.simulation.rng import P_ORDER, P_START, draw, fight_key
+from envs.simulation.rng import P_ORDER, draw
 from envs.simulation.rules import (
-    HP_MP,
     apply_skill,
+    bars,
     clear_cast,
     distance,
     held_off,
@@ -59,147 +60,174 @@ from envs.simulation.rules import (
     walk,
     walk_toward,
 )
-from envs.simulation.script import act_by_script, nearest_foe
+from envs.simulation.scoring import count_positions, judge, team_lead
+from envs.simulation.script import choose_target, fight_by_script, go_home, keeps_target
+from envs.simulation.starts import reset_fight
 from envs.simulation.state import (
     BRAIN,
-    COMBAT_CELLS,
-    DEAD_BAND,
-    DRAW,
+    FUMBLE_CAP_MS,
+    FUMBLE_MS,
     G_EPISODE,
     G_KEY,
+    G_LEAD,
     G_OUTCOME,
     G_TICK,
     KILLER,
     KILLER_SPELL,
+    LAST_ATTACKER,
     LAST_HIT_TICK,
     LOST_BY_KILL,
-    LOST_ON_TIME,
-    NUM_COLUMNS,
     NUM_STATISTICS,
     ORDER,
-    PREFER_HIGH,
-    PREFER_LOW,
     RUNNING,
-    S_AGGRO,
     S_ALIVE,
     S_ALIVE_AT_END,
     S_ALLY_DEATHS,
     S_DEATHS,
     S_KILLS,
-    S_KITING,
-    S_OPTIMAL,
+    S_LOST,
     S_SPELL_KILLS,
     S_TAKEN,
     S_TEAM_GAIN,
     S_WON,
+    STYLE,
     TICK_MS,
     W_FIRST,
-    W_HEIGHT,
-    W_LIMIT,
-    W_SEED,
+    W_LOG,
+    W_REMEMBER,
+    W_STYLES,
     W_SWAP,
-    W_WIDTH,
     W_WINDOW,
     WON_BY_KILL,
-    WON_ON_TIME,
 )
-
-
-@njit(cache=True, nogil=True)
-def reset_fight(u, g, w, template, fight, n):
-    """Set up the fight's current episode: units from `template`, point-symmetric start cells."""
-    g[G_KEY] = fight_key(w[W_SEED], fight, g[G_EPISODE])
-    g[G_TICK] = 0
-    g[G_OUTCOME] = RUNNING
-    half = n // 2
-    for i in range(n):
-        for c in range(NUM_COLUMNS):
-            u[i, c] = template[i, c]
-        slot = i if i < half else i - half
-        r = draw(g[G_KEY], 0, slot, P_START)  # one draw for the mirrored pair
-        dx = 3 + r % 3
-        dy = (r // 16) % 9 - 4
-        if i < half:
-            u[i, X] = w[W_WIDTH] // 2 - dx
-            u[i, Y] = w[W_HEIGHT] // 2 + dy
-        else:
-            u[i, X] = w[W_WIDTH] - 1 - w[W_WIDTH] // 2 + dx
-            u[i, Y] = w[W_HEIGHT] - 1 - w[W_HEIGHT] // 2 - dy
-        u[i, ACTION_CLOCK] = (r // 512) % 600
+from envs.simulation.styles import choose_by_style
 
 
 @njit(cache=True, nogil=True)
 def start_tick(u, g, n, st):
     """Run the clocks down by 100 ms; regenerate 2 % of max SP each second."""
+    breath = g[G_TICK] % 10 == 0
     for i in range(n):
         if u[i, HP] <= 0:
             continue
         u[i, ACTION_CLOCK] = max(u[i, ACTION_CLOCK] - TICK_MS, 0)
         u[i, ACT_LOCK] = max(u[i, ACT_LOCK] - TICK_MS, 0)
         u[i, MOVE_LOCK] = max(u[i, MOVE_LOCK] - TICK_MS, 1 - TICK_MS)
-        for k in range(NUM_SKILL_SLOTS):
-            u[i, COOLDOWN + k] = max(u[i, COOLDOWN + k] - TICK_MS, 0)
-        for c in range(GUARD, TAUNT + 1):
+        for c in range(COOLDOWN, TAUNT + 1):  # cooldowns, then statuses
             u[i, c] = max(u[i, c] - TICK_MS, 0)
         u[i, SHIELD_LEFT] = max(u[i, SHIELD_LEFT] - TICK_MS, 0)
         if u[i, SHIELD_LEFT] == 0:
             u[i, SHIELD] = 0
-        if g[G_TICK] % 10 == 0:
+        if breath:
             u[i, SP] = min(u[i, SP] + u[i, MAX_SP] // 50, u[i, MAX_SP])
         st[i, S_ALIVE] += 1
 
 
 @njit(cache=True, nogil=True)
+def steer(u, st, sk, g, w, hits, heals, i, n):
+    """Feet and hands at once: the hands use a skill, swing or fight by script, the feet take a step."""
+    k = u[i, ORDER + 1]
+    j = u[i, ORDER + 2]
+    if j < 0:
+        t = u[i, TARGET] if keeps_target(u, i) else choose_target(u, st, g, i, n)
+        if t >= 0:
+            fight_by_script(u, st, sk, g, w, hits, heals, i, t, n, True)
+    elif u[j, HP] > 0:
+        hostile = u[j, TEAM] != u[i, TEAM]
+        if hostile:
+            u[i, TARGET] = j
+        if k >= 0:
+            use_skill(u, st, sk, g, w, hits, heals, i, k, j, n)
+        elif hostile and distance(u, i, j) <= u[i, RANGE]:
+            if u[i, ACTION_CLOCK] <= 0 and u[i, ACT_LOCK] <= 0:
+                swing(u, st, g, w, hits, i, j, n)
+    if u[i, CAST_SLOT] < 0:
+        walk(u, st, g, w, i, u[i, ORDER + 3], u[i, ORDER + 4])
+
+
+@njit(cache=True, nogil=True)
 def obey(u, st, sk, g, w, hits, heals, i, n):
-    """Carry out the order of this decision window for one tick."""
+    """Carry out a move, hold, attack or skill order for one tick."""
     kind = u[i, ORDER]
     j = u[i, ORDER + 2]
-    if kind == O_MOVE:
-        walk(u, w, i, u[i, ORDER + 3], u[i, ORDER + 4])
+    if kind == O_MOVE or kind == O_FUMBLE:
+        if kind == O_FUMBLE:  # what cannot be done costs time
+            late = min(u[i, ACTION_CLOCK] + FUMBLE_MS, FUMBLE_CAP_MS)
+            u[i, ACTION_CLOCK] = max(u[i, ACTION_CLOCK], late)
+        walk(u, st, g, w, i, u[i, ORDER + 3], u[i, ORDER + 4])
         return
     if j < 0 or u[j, HP] <= 0:
         return
-    ready = u[i, ACTION_CLOCK] <= 0 and u[i, ACT_LOCK] <= 0
     if kind == O_HOLD or kind == O_ATTACK:
         u[i, TARGET] = j
         if distance(u, i, j) <= u[i, RANGE]:
-            if ready:
+            if u[i, ACTION_CLOCK] <= 0 and u[i, ACT_LOCK] <= 0:
                 swing(u, st, g, w, hits, i, j, n)
-        elif kind == O_ATTACK:
-            walk_toward(u, w, i, j)
+        elif kind == O_ATTACK and u[i, MOVE_LOCK] <= 0:
+            walk_toward(u, st, g, w, i, j)
         return
     k = u[i, ORDER + 1]
     if u[j, TEAM] != u[i, TEAM]:
         u[i, TARGET] = j
     if not use_skill(u, st, sk, g, w, hits, heals, i, k, j, n):
-        if j != i and distance(u, i, j) > sk[u[i, ARCHETYPE], k, REACH]:
-            walk_toward(u, w, i, j)
+        if j != i and distance(u, i, j) > sk[i, k, REACH]:
+            walk_toward(u, st, g, w, i, j)
 
 
 @njit(cache=True, nogil=True)
+def go_on_casting(u, st, sk, g, w, hits, heals, i, n):
+    """One tick of a cast; at its end it strikes the cell fixed at its start, or its target if that lives."""
+    u[i, CAST_LEFT] -= TICK_MS
+    if u[i, CAST_LEFT] <= 0:
+        k = u[i, CAST_SLOT]
+        j = u[i, CAST_TARGET]
+        x = u[i, CAST_X]
+        y = u[i, CAST_Y]
+        clear_cast(u, i)
+        if sk[i, k, KIND] == K_GROUND:
+            apply_skill(u, st, sk, g, w, hits, heals, i, k, j, x, y, n)
+        elif u[j, HP] > 0:
+            apply_skill(u, st, sk, g, w, hits, heals, i, k, j, u[j, X], u[j, Y], n)
+
+
+@njit(cache=True, nogil=True, inline="always")
 def act(u, st, sk, g, w, hits, heals, i, n):
-    """One unit's tick: stunned, casting, bound by a taunt, obeying, or scripted."""
-    if u[i, STUN] > 0:
-        return
-    if u[i, CAST_SLOT] >= 0:
-        u[i, CAST_LEFT] -= TICK_MS
-        if u[i, CAST_LEFT] <= 0:
-            k = u[i, CAST_SLOT]
-            j = u[i, CAST_TARGET]
-            x = u[i, CAST_X]
-            y = u[i, CAST_Y]
-            clear_cast(u, i)
-            if sk[u[i, ARCHETYPE], k, KIND] == K_GROUND:
-                apply_skill(u, st, sk, g, w, hits, heals, i, k, j, x, y, n)
-            elif u[j, HP] > 0:
-                apply_skill(u, st, sk, g, w, hits, heals, i, k, j, u[j, X], u[j, Y], n)
-        return
-    taunter = u[i, TAUNT_BY]
-    bound = u[i, TAUNT] > 0 and taunter >= 0 and u[taunter, HP] > 0
-    if u[i, BRAIN] == 0 or bound:
-        act_by_script(u, st, sk, g, w, hits, heals, i, n, not bound)
-    else:
-        obey(u, st, sk, g, w, hits, heals, i, n)
+    """One unit's tick: stunned, casting, bound by a taunt, scripted, or obeying.
+
+    Most ticks of most units are a script that waits for its clock or takes a step: these are decided
+    here, in line; everything rarer is a call.
+    """
+    if u[i, STUN] <= 0:
+        if u[i, CAST_SLOT] >= 0:
+            go_on_casting(u, st, sk, g, w, hits, heals, i, n)
+        else:
+            taunter = u[i, TAUNT_BY]
+            bound = u[i, TAUNT] > 0 and taunter >= 0 and u[taunter, HP] > 0
+            scripted = bound or (u[i, BRAIN] == 0 and u[i, STYLE] == 0)
+            kind = O_SCRIPT if scripted else u[i, ORDER]
+            if kind == O_SCRIPT:
+                t = -1 if scripted else u[i, ORDER + 2]
+                if t >= 0 and u[t, HP] > 0 and u[t, TEAM] != u[i, TEAM]:
+                    u[i, TARGET] = t
+                    u[i, LAST_ATTACKER] = -1
+                elif keeps_target(u, i):
+                    t = u[i, TARGET]
+                else:
+                    t = choose_target(u, st, g, i, n)
+                if t < 0:
+                    go_home(u, st, g, w, i)
+                else:
+                    ready = u[i, ACTION_CLOCK] <= 0 and u[i, ACT_LOCK] <= 0
+                    near = distance(u, i, t) <= u[i, RANGE]
+                    busy = False
+                    if ready:
+                        busy = fight_by_script(u, st, sk, g, w, hits, heals, i, t, n, not bound)
+                    if not (near or busy) and u[i, MOVE_LOCK] <= 0:
+                        walk_toward(u, st, g, w, i, t)
+            elif kind == O_STEER:
+                steer(u, st, sk, g, w, hits, heals, i, n)
+            else:
+                obey(u, st, sk, g, w, hits, heals, i, n)
 
 
 @njit(cache=True, nogil=True)
@@ -212,7 +240,7 @@ def end_tick(u, st, g, hits, heals, n):
             continue
         d = hits[i]
         if d > 0:
-            st[i, S_TAKEN] += d * HP_MP // u[i, MAX_HP]
+            st[i, S_TAKEN] += bars(d, u[i, MAX_HP])
             if u[i, CAST_SLOT] >= 0 and d * 20 > u[i, MAX_HP]:
                 clear_cast(u, i)
         hp = min(u[i, HP] + heals[i], u[i, MAX_HP]) - d
@@ -236,24 +264,6 @@ def end_tick(u, st, g, hits, heals, n):
 
 
 @njit(cache=True, nogil=True)
-def count_positions(u, st, n):
-    """Tick statistics of aggro, preferred distance and kiting."""
-    for i in range(n):
-        if u[i, HP] <= 0:
-            continue
-        t = u[i, TARGET]
-        if t >= 0 and u[t, HP] > 0 and u[t, TEAM] != u[i, TEAM]:
-            st[t, S_AGGRO] += 1
-        e = nearest_foe(u, i, n, COMBAT_CELLS)
-        if e >= 0:
-            d = distance(u, i, e)
-            if u[i, PREFER_LOW] <= d <= u[i, PREFER_HIGH]:
-                st[i, S_OPTIMAL] += 1
-            if u[e, TARGET] == i and d > u[e, RANGE]:
-                st[i, S_KITING] += 1
-
-
-@njit(cache=True, nogil=True)
 def run_tick(u, st, sk, g, w, hits, heals, n):
     """Advance one fight by 100 ms."""
     g[G_TICK] += 1
@@ -273,48 +283,25 @@ def run_tick(u, st, sk, g, w, hits, heals, n):
             if u[i, HP] > 0:
                 act(u, st, sk, g, w, hits, heals, i, n)
     end_tick(u, st, g, hits, heals, n)
-    count_positions(u, st, n)
 
 
 @njit(cache=True, nogil=True)
-def judge(u, g, w, n):
-    """Outcome after a tick, from team 0's side: kill, or HP share at the time limit (2 % dead band)."""
-    half = n // 2
-    alive0, alive1, share0, share1 = 0, 0, 0, 0
-    for s in range(half):
-        alive0 += u[s, HP] > 0
-        alive1 += u[half + s, HP] > 0
-        share0 += u[s, HP] * 1000 // u[s, MAX_HP]
-        share1 += u[half + s, HP] * 1000 // u[half + s, MAX_HP]
-    if alive0 == 0 or alive1 == 0:
-        return WON_BY_KILL if alive0 > 0 else (LOST_BY_KILL if alive1 > 0 else DRAW)
-    if g[G_TICK] < w[W_LIMIT]:
-        return RUNNING
-    if share0 - share1 > DEAD_BAND * half:
-        return WON_ON_TIME
-    return LOST_ON_TIME if share1 - share0 > DEAD_BAND * half else DRAW
-
-
-@njit(cache=True, nogil=True)
-def team_lead(u, n):
-    """Sum of team 0's HP shares minus team 1's, in thousandths of a per cent."""
-    lead = 0
-    half = n // 2
-    for s in range(half):
-        lead += u[s, HP] * HP_MP // u[s, MAX_HP] - u[half + s, HP] * HP_MP // u[half + s, MAX_HP]
-    return lead
-
-
-@njit(cache=True, nogil=True)
-def step_fight(u, st, sk, g, w, hits, heals, n):
-    """One decision window (two ticks) of a running fight."""
-    before = team_lead(u, n)
-    for _ in range(w[W_WINDOW]):
+def step_fight(u, st, sk, g, w, hits, heals, orders, legal, n):
+    """One decision window (two ticks) of a running fight; `orders`, `legal` are room for a style's plan."""
+    styled = w[W_STYLES] + w[W_STYLES + 8] > 0
+    if styled:
+        for i in range(n):
+            if u[i, HP] > 0 and u[i, BRAIN] == 0:
+                choose_by_style(u, sk, g, w, i, n, orders, legal)
+    ticks = 0
+    while ticks < w[W_WINDOW] and g[G_OUTCOME] == RUNNING:
         run_tick(u, st, sk, g, w, hits, heals, n)
         g[G_OUTCOME] = judge(u, g, w, n)
-        if g[G_OUTCOME] != RUNNING:
-            break
-    gain = team_lead(u, n) - before
+        ticks += 1
+    count_positions(u, st, n, ticks)
+    lead = team_lead(u, n)
+    gain = lead - g[G_LEAD]
+    g[G_LEAD] = lead
     half = n // 2
     ended = g[G_OUTCOME] != RUNNING
     for i in range(n):
@@ -323,6 +310,16 @@ def step_fight(u, st, sk, g, w, hits, heals, n):
             st[i, S_ALIVE_AT_END] = 1 if u[i, HP] > 0 else 0
             won = WON_BY_KILL if i < half else LOST_BY_KILL
             st[i, S_WON] = 1 if g[G_OUTCOME] == won else 0
+            st[i, S_LOST] = 1 if g[G_OUTCOME] == -won else 0
+
+
+@njit(cache=True, nogil=True)
+def write_log(u, st, hits, damage, killer, n):
+    """Who damaged whom in this window, and who killed whom."""
+    for i in range(n):
+        killer[i] = u[i, KILLER] if st[i, S_DEATHS] > 0 else -1
+        for j in range(n):
+            damage[i, j] = hits[2 * n + i * n + j]
 
 
 @njit(cache=True, nogil=True)
@@ -333,29 +330,37 @@ def reset_batch(units, fights, sk, w, template, obs, orders, masks, start, stop)
         reset_fight(units[b], fights[b], w, template, w[W_FIRST] + b, n)
         for i in range(obs.shape[1]):
             observe_unit(units[b], sk, fights[b], w, i, n, obs[b, i])
-            plan(units[b], sk, w, i, n, orders[b, i], masks[b, i])
+            plan_head(units[b], sk, w, i, n, orders[b, i], masks[b, i])
 
 
 @njit(cache=True, nogil=True)
-def step_batch(units, fights, stats, sk, w, template, chosen, actions, obs, orders, masks, start, stop):
+def step_batch(
+    units, fights, stats, sk, w, template, chosen, actions, obs, orders, masks, damage, killer, start, stop
+):
     """Carry out one order per learner in fights `start` to `stop`, then observe.
 
     NEXT_STEP autoreset: a fight that has ended begins its next episode instead of a window.
 
-    State: units int32 `(fight, unit, column)`, fights int64 `(fight, 4)`, stats int32
+    State: units int32 `(fight, unit, column)`, fights int64 `(fight, 5)`, stats int32
     `(fight, unit, statistic)`. In: chosen int32 `(fight, learner, 5)`, the orders to carry out; actions
     int32 `(fight, learner)`, what was chosen. Out: obs float32 `(fight, learner, 64)`, orders int32
-    `(fight, learner, 10, 5)`, masks bool `(fight, learner, 10)`.
+    `(fight, learner, action, 5)`, masks bool `(fight, learner, action)`; with the log on damage int32
+    `(fight, source, target)` and killer int32 `(fight, unit)`, otherwise untouched.
     """
     n = units.shape[1]
-    hits = np.zeros(2 * n, np.int64)
+    hits = np.zeros(2 * n + n * n, np.int64)
     heals = np.zeros(n, np.int64)
+    room = np.zeros((NUM_COMBAT_ACTIONS, 5), np.int32)
+    allowed = np.zeros(NUM_COMBAT_ACTIONS, np.bool_)
     learners = obs.shape[1]
     for b in range(start, stop):
         u, g, st = units[b], fights[b], stats[b]
         for i in range(n):
             for s in range(NUM_STATISTICS):
                 st[i, s] = 0
+        if w[W_LOG] != 0:
+            for c in range(n * n):
+                hits[2 * n + c] = 0
         if g[G_OUTCOME] != RUNNING:
             g[G_EPISODE] += 1
             reset_fight(u, g, w, template, w[W_FIRST] + b, n)
@@ -366,11 +371,13 @@ def step_batch(units, fights, stats, sk, w, template, chosen, actions, obs, orde
                 for c in range(5):
                     u[i, ORDER + c] = chosen[b, i, c]
                 a = actions[b, i]
-                u[i, LAST_ACTION] = a if 0 <= a < NUM_COMBAT_ACTIONS else -1
-            step_fight(u, st, sk, g, w, hits, heals, n)
+                u[i, LAST_ACTION] = a if 0 <= a < w[W_REMEMBER] else -1
+            step_fight(u, st, sk, g, w, hits, heals, room, allowed, n)
+        if w[W_LOG] != 0:
+            write_log(u, st, hits, damage[b], killer[b], n)
         for i in range(learners):
             observe_unit(u, sk, g, w, i, n, obs[b, i])
-            plan(u, sk, w, i, n, orders[b, i], masks[b, i])
+            plan_head(u, sk, w, i, n, orders[b, i], masks[b, i])
 
 
 @njit(cache=True, nogil=True)
@@ -379,7 +386,7 @@ def choose(orders, actions, chosen, start, stop):
     for b in range(start, stop):
         for i in range(actions.shape[1]):
             a = actions[b, i]
-            if a < 0 or a >= NUM_COMBAT_ACTIONS:
+            if a < 0 or a >= orders.shape[2]:
                 a = 0
             for c in range(5):
                 chosen[b, i, c] = orders[b, i, a, c]

@@ -8,7 +8,6 @@ from envs.contracts.features import ALLY_0, ENEMY_0, MATCH_MS, RADIUS_CELLS
 from envs.contracts.layout import (
     ACT_LOCK,
     ACTION_CLOCK,
-    ARCHETYPE,
     CAST_LEFT,
     CAST_SLOT,
     COOLDOWN,
@@ -49,18 +48,17 @@ def clip(v, low, high):
 @njit(cache=True, nogil=True)
 def observe_skills(u, sk, i, out):
     """Values 13-18: one per skill slot."""
-    a = u[i, ARCHETYPE]
     clock = u[i, ACTION_CLOCK] <= DECISION_MS and u[i, ACT_LOCK] <= DECISION_MS
     for k in range(NUM_SKILL_SLOTS):
-        if sk[a, k, KIND] == K_NONE:
+        if sk[i, k, KIND] == K_NONE:
             out[13 + k] = -1.0
             continue
         cooldown = max(u[i, COOLDOWN + k], 0)
-        rich = u[i, SP] >= sk[a, k, COST]
+        rich = u[i, SP] >= sk[i, k, COST]
         if clock and rich and cooldown <= DECISION_MS:
             out[13 + k] = 1.0
         elif cooldown > 0:
-            total = max(sk[a, k, COOLDOWN_TIME], 1)
+            total = max(sk[i, k, COOLDOWN_TIME], 1)
             out[13 + k] = -(9 * min(cooldown, total)) / (10 * total)
         else:
             out[13 + k] = 0.0 if rich else -1 / 20

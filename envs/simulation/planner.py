@@ -7,7 +7,6 @@ from numba import njit
 from envs.contracts.layout import (
     ACT_LOCK,
     ACTION_CLOCK,
-    ARCHETYPE,
     ATK,
     ATTACK_DELAY,
     CAST_LEFT,
@@ -34,6 +33,7 @@ from envs.contracts.layout import (
     MAX_HP,
     MOVE_LOCK,
     O_ATTACK,
+    O_FUMBLE,
     O_HOLD,
     O_MOVE,
     O_SKILL,
@@ -55,7 +55,7 @@ from envs.contracts.layout import (
 )
 from envs.contracts.orders import FLEE_RADIUS, HEAL_BELOW_PERCENT, TICK_MS, WALL_CELLS, WALL_PUSH
 from envs.contracts.vocabulary import DECISION_MS, NUM_COMBAT_ACTIONS, NUM_SKILL_SLOTS
-from envs.simulation.rules import distance, sign
+from envs.simulation.rules import distance, open_beside, ratio, sign
 from envs.simulation.script import nearest_foe
 from envs.simulation.state import W_HEIGHT, W_WIDTH
 
@@ -72,22 +72,17 @@ def put(orders, action, kind, skill, target, dx, dy):
 
 @njit(cache=True, nogil=True)
 def attack(u, i, orders, legal, action, t, clock, can_walk):
-    """Order an attack on t, if there is one; legal if a swing or a step can happen in the window."""
+    """Order an attack on t, if there is one and a swing or a step can happen in the window."""
     if t >= 0:
-        put(orders, action, O_ATTACK, -1, t, 0, 0)
-        legal[action] = clock if distance(u, i, t) <= u[i, RANGE] else can_walk
+        if clock if distance(u, i, t) <= u[i, RANGE] else can_walk:
+            put(orders, action, O_ATTACK, -1, t, 0, 0)
+            legal[action] = True
 
 
 @njit(cache=True, nogil=True)
-def ready_in_window(u, sk, i, k, clock):
-    """Slot k exists, its cooldown and the clock end within the window, SP suffices."""
-    a = u[i, ARCHETYPE]
-    return (
-        clock
-        and sk[a, k, KIND] != K_NONE
-        and u[i, COOLDOWN + k] <= DECISION_MS
-        and u[i, SP] >= sk[a, k, COST]
-    )
+def ready_in_window(u, sk, i, k):
+    """Slot k exists, its cooldown ends within the window, SP suffices (the clock is asked before)."""
+    return sk[i, k, KIND] != K_NONE and u[i, COOLDOWN + k] <= DECISION_MS and u[i, SP] >= sk[i, k, COST]
 
 
 @njit(cache=True, nogil=True)
@@ -102,23 +97,22 @@ def caught(u, i, n, x, y, radius):
 
 
 @njit(cache=True, nogil=True)
-def offensive_slot(u, sk, i, t, n, clock):
+def offensive_slot(u, sk, i, t, n):
     """Ready attacking skill in reach of t with the largest effect x enemies caught, else -1."""
-    a = u[i, ARCHETYPE]
     best, best_value = -1, -1
     if t < 0:
         return best
     d = distance(u, i, t)
     for k in range(NUM_SKILL_SLOTS):
-        kind = sk[a, k, KIND]
+        kind = sk[i, k, KIND]
         wide = kind == K_AREA or kind == K_GROUND
         if not (wide or kind == K_STRIKE or kind == K_STUN or kind == K_SLOW or kind == K_DASH):
             continue
-        if d > sk[a, k, REACH] or not ready_in_window(u, sk, i, k, clock):
+        if d > sk[i, k, REACH] or not ready_in_window(u, sk, i, k):
             continue
-        value = sk[a, k, EFFECT]
+        value = sk[i, k, EFFECT]
         if wide:
-            value = value * caught(u, i, n, u[t, X], u[t, Y], sk[a, k, RADIUS])
+            value = value * caught(u, i, n, u[t, X], u[t, Y], sk[i, k, RADIUS])
         if value > best_value:
             best, best_value = k, value
     return best
@@ -135,16 +129,15 @@ def untaunted_near(u, i, n, radius):
 
 
 @njit(cache=True, nogil=True)
-def control_slot(u, sk, i, t, n, clock):
+def control_slot(u, sk, i, t, n):
     """First ready area, stun, slow (where it would take) or taunt skill, else -1."""
-    a = u[i, ARCHETYPE]
     for k in range(NUM_SKILL_SLOTS):
-        kind = sk[a, k, KIND]
+        kind = sk[i, k, KIND]
         if kind == K_TAUNT:
-            if ready_in_window(u, sk, i, k, clock) and untaunted_near(u, i, n, sk[a, k, RADIUS]):
+            if ready_in_window(u, sk, i, k) and untaunted_near(u, i, n, sk[i, k, RADIUS]):
                 return k
             continue
-        if t < 0 or distance(u, i, t) > sk[a, k, REACH]:
+        if t < 0 or distance(u, i, t) > sk[i, k, REACH]:
             continue
         apt = (
             kind == K_AREA
@@ -152,7 +145,7 @@ def control_slot(u, sk, i, t, n, clock):
             or (kind == K_STUN and u[t, STUN] <= 0 and u[t, STUN_IMMUNE] <= 0)
             or (kind == K_SLOW and u[t, SLOW] <= 0)
         )
-        if apt and ready_in_window(u, sk, i, k, clock):
+        if apt and ready_in_window(u, sk, i, k):
             return k
     return -1
 
@@ -190,33 +183,30 @@ def most_hurt(u, i, n, skip_self):
     first = 0 if u[i, TEAM] == 0 else n // 2
     for e in range(first, first + n // 2):
         if u[e, HP] > 0 and not (skip_self and e == i):
-            share = u[e, HP] * 1000 // u[e, MAX_HP]
+            share = ratio(u[e, HP] * 1000, u[e, MAX_HP])
             if share < best_share:
                 best, best_share = e, share
     return best
 
 
 @njit(cache=True, nogil=True)
-def help_ally(u, sk, i, n, orders, legal, clock, can_walk):
-    """Heal, else shield or guard, the most hurt team member; else walk to it."""
-    a = u[i, ARCHETYPE]
+def help_ally(u, sk, i, n, orders, legal, can_walk):
+    """Heal, else shield or guard, the most hurt team member."""
     j = most_hurt(u, i, n, False)
     d = distance(u, i, j)
     for k in range(NUM_SKILL_SLOTS):
-        kind = sk[a, k, KIND]
+        kind = sk[i, k, KIND]
         useful = (
             (kind == K_HEAL and u[j, HP] * 100 < u[j, MAX_HP] * HEAL_BELOW_PERCENT)
             or (kind == K_SHIELD and u[j, SHIELD] <= 0)
             or (kind == K_GUARD and u[j, GUARD] <= 0)
         )
-        if not useful or not ready_in_window(u, sk, i, k, clock):
+        if not useful or not ready_in_window(u, sk, i, k):
             continue
-        if j == i or (sk[a, k, REACH] > 0 and (d <= sk[a, k, REACH] or can_walk)):
+        if j == i or (sk[i, k, REACH] > 0 and (d <= sk[i, k, REACH] or can_walk)):
             put(orders, 7, O_SKILL, k, j, 0, 0)
             legal[7] = True
             return
-    if d > WALL_CELLS:
-        put(orders, 7, O_MOVE, -1, -1, sign(u[j, X] - u[i, X]), sign(u[j, Y] - u[i, Y]))
 
 
 @njit(cache=True, nogil=True)
@@ -233,23 +223,8 @@ def protect_target(u, i, n, nearest):
 
 
 @njit(cache=True, nogil=True)
-def plan(u, sk, w, i, n, orders, legal):
-    """Fill `orders` int32 `(10, 5)` and `legal` bool `(10,)` for unit i."""
-    for action in range(NUM_COMBAT_ACTIONS):
-        put(orders, action, O_HOLD, -1, -1, 0, 0)
-        legal[action] = False
-    legal[0] = True
-    if u[i, HP] <= 0:
-        return
-    taunter = u[i, TAUNT_BY]
-    taunted = u[i, TAUNT] > DECISION_MS and taunter >= 0 and u[taunter, HP] > 0
-    # A cast must end in the window's first tick; a stun that lasts into it holds the cast up.
-    last = DECISION_MS - TICK_MS
-    casting = u[i, CAST_SLOT] >= 0 and (u[i, CAST_LEFT] > last or u[i, STUN] > last)
-    free = u[i, STUN] <= DECISION_MS and not casting and not taunted
-    clock = u[i, ACTION_CLOCK] <= DECISION_MS and u[i, ACT_LOCK] <= DECISION_MS
-    can_walk = u[i, MOVE_LOCK] <= DECISION_MS
-
+def pick_foes(u, i, n):
+    """Nearest, weakest and most dangerous living enemy, -1 if there is none."""
     nearest, weakest, dangerous = -1, -1, -1
     near_key, low_hp, threat = 1 << 40, 1 << 40, -1
     first = n // 2 if u[i, TEAM] == 0 else 0
@@ -263,70 +238,95 @@ def plan(u, sk, w, i, n, orders, legal):
             nearest, near_key = e, key
         if u[e, HP] < low_hp:
             weakest, low_hp = e, u[e, HP]
-        rate = (u[e, ATK] + u[e, MATK]) * 1000 // max(u[e, ATTACK_DELAY], 1)
-        danger = rate * 1000 // (u[e, HP] + 500)
+        rate = ratio((u[e, ATK] + u[e, MATK]) * 1000, max(u[e, ATTACK_DELAY], 1))
+        danger = ratio(rate * 1000, u[e, HP] + 500)
         if danger > threat:
             dangerous, threat = e, danger
-
-    if nearest >= 0 and distance(u, i, nearest) <= u[i, RANGE]:
-        put(orders, 0, O_HOLD, -1, nearest, 0, 0)
-    attack(u, i, orders, legal, 1, nearest, clock, can_walk)
-    attack(u, i, orders, legal, 2, weakest, clock, can_walk)
-    attack(u, i, orders, legal, 3, dangerous, clock, can_walk)
-
-    sx, sy = retreat_step(u, w, i, n)
-    put(orders, 4, O_MOVE, -1, -1, sx, sy)
-    nx = min(max(u[i, X] + sx, 0), w[W_WIDTH] - 1)
-    ny = min(max(u[i, Y] + sy, 0), w[W_HEIGHT] - 1)
-    legal[4] = can_walk and (nx != u[i, X] or ny != u[i, Y])
-
-    target = u[i, TARGET]
-    if target < 0 or u[target, TEAM] == u[i, TEAM] or u[target, HP] <= 0:
-        target = nearest
-    skill_orders(u, sk, i, n, orders, legal, target, nearest, clock, can_walk)
-    help_ally(u, sk, i, n, orders, legal, clock, can_walk)
-    t, exists = protect_target(u, i, n, nearest)
-    attack(u, i, orders, legal, 8, t, clock, can_walk)
-    legal[8] = legal[8] and exists
-    if not free:
-        for action in range(1, NUM_COMBAT_ACTIONS):
-            legal[action] = False
+    return nearest, weakest, dangerous
 
 
 @njit(cache=True, nogil=True)
-def skill_orders(u, sk, i, n, orders, legal, target, nearest, clock, can_walk):
-    """Actions 5 (offensive), 6 (guard self) and 9 (control)."""
-    a = u[i, ARCHETYPE]
-    attack(u, i, orders, legal, 5, target, clock, can_walk)
-    attack(u, i, orders, legal, 9, target, clock, can_walk)
-    legal[5] = False
-    legal[9] = False
-    if not clock:
+def is_free(u, i):
+    """Whether a unit can do as it is told in this window: not dead, stunned, casting or bound by a taunt."""
+    taunter = u[i, TAUNT_BY]
+    taunted = u[i, TAUNT] > DECISION_MS and taunter >= 0 and u[taunter, HP] > 0
+    # A cast must end in the window's first tick; a stun that lasts into it holds the cast up.
+    last = DECISION_MS - TICK_MS
+    casting = u[i, CAST_SLOT] >= 0 and (u[i, CAST_LEFT] > last or u[i, STUN] > last)
+    return u[i, HP] > 0 and u[i, STUN] <= DECISION_MS and not casting and not taunted
+
+
+@njit(cache=True, nogil=True)
+def clock_in_window(u, i):
+    """A swing or a skill can start within the window."""
+    return u[i, ACTION_CLOCK] <= DECISION_MS and u[i, ACT_LOCK] <= DECISION_MS
+
+
+@njit(cache=True, nogil=True)
+def plan(u, sk, w, i, n, orders, legal):
+    """Fill `orders` int32 `(10, 5)` and `legal` bool `(10,)` for unit i."""
+    for action in range(NUM_COMBAT_ACTIONS):
+        put(orders, action, O_FUMBLE, -1, -1, 0, 0)
+        legal[action] = False
+    legal[0] = True
+    orders[0, 0] = O_HOLD
+    if u[i, HP] <= 0:
         return
+    nearest, weakest, dangerous = pick_foes(u, i, n)
+    if nearest >= 0 and distance(u, i, nearest) <= u[i, RANGE]:
+        orders[0, 2] = nearest
+    if not is_free(u, i):
+        return  # whatever else is ordered cannot take effect
+    clock = clock_in_window(u, i)
+    can_walk = u[i, MOVE_LOCK] <= DECISION_MS
+    if not (clock or can_walk):
+        return
+    attack(u, i, orders, legal, 1, nearest, clock, can_walk)
+    attack(u, i, orders, legal, 2, weakest, clock, can_walk)
+    attack(u, i, orders, legal, 3, dangerous, clock, can_walk)
+    if can_walk:
+        sx, sy = retreat_step(u, w, i, n)
+        if open_beside(u, w, i, sx, sy):
+            put(orders, 4, O_MOVE, -1, -1, sx, sy)
+            legal[4] = True
+    t, exists = protect_target(u, i, n, nearest)
+    if exists:
+        attack(u, i, orders, legal, 8, t, clock, can_walk)
+    if clock:
+        target = u[i, TARGET]
+        if target < 0 or u[target, TEAM] == u[i, TEAM] or u[target, HP] <= 0:
+            target = nearest
+        skill_orders(u, sk, i, n, orders, legal, target, nearest)
+        help_ally(u, sk, i, n, orders, legal, can_walk)
+
+
+@njit(cache=True, nogil=True)
+def skill_orders(u, sk, i, n, orders, legal, target, nearest):
+    """Actions 5 (offensive), 6 (guard self) and 9 (control)."""
     t = target
-    k = offensive_slot(u, sk, i, t, n, clock)
+    k = offensive_slot(u, sk, i, t, n)
     if k < 0 and nearest != target:
         t = nearest
-        k = offensive_slot(u, sk, i, t, n, clock)
+        k = offensive_slot(u, sk, i, t, n)
     if k >= 0:
         put(orders, 5, O_SKILL, k, t, 0, 0)
         legal[5] = True
     for slot in range(NUM_SKILL_SLOTS):
-        kind = sk[a, slot, KIND]
+        kind = sk[i, slot, KIND]
         absent = (
             (kind == K_GUARD and u[i, GUARD] <= 0)
             or (kind == K_POWER and u[i, POWER] <= 0)
             or (kind == K_SHIELD and u[i, SHIELD] <= 0)
         )
-        if absent and ready_in_window(u, sk, i, slot, clock):
+        if absent and ready_in_window(u, sk, i, slot):
             put(orders, 6, O_SKILL, slot, i, 0, 0)
             legal[6] = True
             break
     t = target
-    k = control_slot(u, sk, i, t, n, clock)
+    k = control_slot(u, sk, i, t, n)
     if k < 0 and nearest != target:
         t = nearest
-        k = control_slot(u, sk, i, t, n, clock)
+        k = control_slot(u, sk, i, t, n)
     if k >= 0:
-        put(orders, 9, O_SKILL, k, i if sk[a, k, KIND] == K_TAUNT else t, 0, 0)
+        put(orders, 9, O_SKILL, k, i if sk[i, k, KIND] == K_TAUNT else t, 0, 0)
         legal[9] = True

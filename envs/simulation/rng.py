@@ -16,7 +16,7 @@ MIX_B = np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _33 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(33)
 
 # Purposes of a draw, below 32.
-P_ORDER, P_START, P_HIT, P_SWING, P_SKILL, P_TRIAL = 0, 1, 2, 3, 4, 8
+P_ORDER, P_START, P_HIT, P_SWING, P_SKILL, P_STYLE, P_HELP, P_PICK, P_TRIAL = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 
 @njit(cache=True, nogil=True)

@@ -1,18 +1,20 @@
 """Rules of combat: distance, damage, skills, movement. Whole numbers only.
 
-`u` is a fight `(unit, column)`, `st` its statistics `(unit, statistic)`, `sk` the skill table
-`(archetype, slot, column)`, `g` the fight's numbers, `w` the world's, `hits` and `heals` what
-this tick adds up before it is applied to all at once.
+`u` is a fight `(unit, column)`, `st` its statistics `(unit, statistic)`, `sk` the units' skills
+`(unit, slot, column)`, `g` the fight's numbers, `w` the world's, `hits` and `heals` what this tick
+adds up before it is applied to all at once.
+
+`hits` holds, one after the other: damage per unit, who dealt any, and (source, target) damage of
+the whole window for the log.
 """
 
 from __future__ import annotations
 
-from numba import njit
+from numba import float64, int64, njit
 
 from envs.contracts.layout import (
     ACT_LOCK,
     ACTION_CLOCK,
-    ARCHETYPE,
     ATK,
     ATTACK_DELAY,
     ATTACK_MOTION,
@@ -68,14 +70,18 @@ from envs.contracts.layout import (
 )
 from envs.simulation.rng import P_HIT, P_SKILL, P_SWING, draw
 from envs.simulation.state import (
+    AIM_TICKS,
+    ARMS_LENGTH,
     BASIC_MAGIC,
     G_KEY,
     G_TICK,
+    HASTE_POINTS,
     HOLD_TICKS,
     KILLER,
     KILLER_SPELL,
     LAST_ATTACKER,
     LAST_HIT_TICK,
+    LAST_STEP,
     LAST_VICTIM,
     LEASH,
     PROTECT_TICK,
@@ -87,18 +93,25 @@ from envs.simulation.state import (
     S_HEALED,
     S_MANA,
     S_PROTECTED,
+    S_SKILLS,
     S_SP,
     S_SPELL,
+    S_STEPS,
     S_SUSTAINED,
+    S_SWINGS,
     SHIELD_BY,
     STUN_IMMUNITY_MS,
     W_HEIGHT,
+    W_LOG,
+    W_ROWS,
     W_RULES,
     W_SWAP,
+    W_TERRAIN,
     W_WIDTH,
 )
 
 HP_MP = 100_000  # a full bar in thousandths of a per cent
+MOST = 1_000_000  # no hit or heal is larger, and none counts for more than ten bars: int32 holds every sum
 
 
 @njit(cache=True, nogil=True)
@@ -124,14 +137,53 @@ def sign(v):
 
 
 @njit(cache=True, nogil=True)
-def walk(u, w, i, sx, sy):
-    """One step, if the unit may move; a diagonal costs x1.4, a slowed unit needs twice the time."""
+def ratio(a, b):
+    """Whole part of a / b for 0 <= a < 2^53 and b > 0: exact, and cheaper than an integer division."""
+    return int64(float64(a) / float64(b))
+
+
+@njit(cache=True, nogil=True)
+def bars(points, bar):
+    """Points as thousandths of a per cent of a bar, at most ten bars."""
+    return min(ratio(points * HP_MP, bar), MOST)
+
+
+@njit(cache=True, nogil=True)
+def blocked(w, x, y):
+    """Whether terrain bars cell (x, y) of the arena."""
+    return w[W_TERRAIN] != 0 and (w[W_ROWS + y] >> x) & 1 != 0
+
+
+@njit(cache=True, nogil=True)
+def open_beside(u, w, i, sx, sy):
+    """Whether the cell in a direction, within the arena, is another one than mine and free."""
+    nx = min(max(u[i, X] + sx, 0), w[W_WIDTH] - 1)
+    ny = min(max(u[i, Y] + sy, 0), w[W_HEIGHT] - 1)
+    return (nx != u[i, X] or ny != u[i, Y]) and not blocked(w, nx, ny)
+
+
+@njit(cache=True, nogil=True)
+def walk(u, st, g, w, i, sx, sy):
+    """One step, if the unit may move; a diagonal costs x1.4, a slowed unit needs twice the time.
+
+    Before a blocked cell the unit turns left by 45 degrees, else right, else it stays.
+    """
     if u[i, MOVE_LOCK] > 0 or (sx == 0 and sy == 0):
         return
     nx = min(max(u[i, X] + sx, 0), w[W_WIDTH] - 1)
     ny = min(max(u[i, Y] + sy, 0), w[W_HEIGHT] - 1)
+    if blocked(w, nx, ny):
+        tx, ty = sign(sx - sy), sign(sx + sy)
+        if not open_beside(u, w, i, tx, ty):
+            tx, ty = sign(sx + sy), sign(sy - sx)
+            if not open_beside(u, w, i, tx, ty):
+                return
+        nx = min(max(u[i, X] + tx, 0), w[W_WIDTH] - 1)
+        ny = min(max(u[i, Y] + ty, 0), w[W_HEIGHT] - 1)
     if nx == u[i, X] and ny == u[i, Y]:
         return
+    st[i, S_STEPS] += 1
+    u[i, LAST_STEP] = g[G_TICK]
     cost = u[i, SPEED]
     if nx != u[i, X] and ny != u[i, Y]:
         cost = cost * 14 // 10
@@ -145,9 +197,9 @@ def walk(u, w, i, sx, sy):
 
 
 @njit(cache=True, nogil=True)
-def walk_toward(u, w, i, j):
+def walk_toward(u, st, g, w, i, j):
     """One step in the direction of unit j."""
-    walk(u, w, i, sign(u[j, X] - u[i, X]), sign(u[j, Y] - u[i, Y]))
+    walk(u, st, g, w, i, sign(u[j, X] - u[i, X]), sign(u[j, Y] - u[i, Y]))
 
 
 @njit(cache=True, nogil=True)
@@ -181,13 +233,13 @@ def mitigated(u, w, j, raw, magic):
     if w[W_RULES] == 1:
         return raw * (100 - min(guard // 3, 90)) // 100
     scale = 1000 if magic else 4000
-    return raw * (scale + guard) // (scale + 10 * guard)
+    return ratio(raw * (scale + guard), scale + 10 * guard)
 
 
 @njit(cache=True, nogil=True)
 def hurt(u, st, g, w, hits, src, j, raw, magic, spell, cost, n):
     """Deal damage from src to j: defence, guard (x0.55), shield; summed into `hits`."""
-    d = max(mitigated(u, w, j, raw, magic), 1)
+    d = max(mitigated(u, w, j, min(raw, MOST), magic), 1)
     full = d
     if u[j, GUARD] > 0:
         d = max(d * 55 // 100, 1)
@@ -199,17 +251,19 @@ def hurt(u, st, g, w, hits, src, j, raw, magic, spell, cost, n):
         if giver >= 0 and giver != j and soaked * 20 >= u[j, MAX_HP]:
             credit_protection(u, st, g, giver, src, n)
     bar = u[j, MAX_HP]
-    share = d * HP_MP // bar
-    st[j, S_BLOCKED] += (full - d) * HP_MP // bar
-    st[j, S_ABSORBED] += full * HP_MP // bar
+    share = bars(d, bar)
+    st[j, S_BLOCKED] += bars(full - d, bar)
+    st[j, S_ABSORBED] += bars(full, bar)
     st[src, S_DEALT] += share
     if spell:
         st[src, S_SPELL] += share
         if cost > 0:
-            st[src, S_MANA] += share * 10 // cost
+            st[src, S_MANA] += ratio(share * 10, cost)
     if g[G_TICK] - u[src, LAST_HIT_TICK] <= HOLD_TICKS:
         st[src, S_SUSTAINED] += share
     hits[j] += d
+    if w[W_LOG] != 0:
+        hits[2 * n + src * n + j] += d
     u[src, LAST_VICTIM] = j
     hits[n + src] = 1  # dealt damage this tick: LAST_HIT_TICK moves when the tick ends
     u[j, LAST_ATTACKER] = src
@@ -220,10 +274,14 @@ def hurt(u, st, g, w, hits, src, j, raw, magic, spell, cost, n):
 
 @njit(cache=True, nogil=True)
 def swing(u, st, g, w, hits, i, j, n):
-    """A basic attack: hit chance 95 + HIT - 100 - FLEE clamped to 5-100 %, spread 80-120 %."""
+    """A basic attack: hits by 95 + HIT - 100 - FLEE %, a hasty shot 80 less, at least 5; spread 80-120 %."""
     u[i, ACTION_CLOCK] = u[i, ATTACK_DELAY]
     u[i, MOVE_LOCK] = max(u[i, MOVE_LOCK], u[i, ATTACK_MOTION])
-    chance = min(max(u[i, HIT] - u[j, FLEE] - 5, 5), 100)
+    st[i, S_SWINGS] += 1
+    aim = u[i, HIT] - u[j, FLEE] - 5
+    if g[G_TICK] - u[i, LAST_STEP] < AIM_TICKS and distance(u, i, j) > ARMS_LENGTH:
+        aim -= HASTE_POINTS
+    chance = min(max(aim, 5), 100)
     s = stream(u, w, i, n)
     if draw(g[G_KEY], g[G_TICK], s, P_HIT) % 100 >= chance:
         u[j, LAST_ATTACKER] = i
@@ -256,14 +314,13 @@ def buff(st, i, before):
 @njit(cache=True, nogil=True)
 def apply_skill(u, st, sk, g, w, hits, heals, i, k, j, x, y, n):
     """The effect of skill slot k of unit i on unit j, or on cell (x, y) if it is ground-aimed."""
-    a = u[i, ARCHETYPE]
-    kind = sk[a, k, KIND]
-    lasts = sk[a, k, DURATION]
+    kind = sk[i, k, KIND]
+    lasts = sk[i, k, DURATION]
     if kind == K_HEAL:
-        amount = u[i, MATK] * sk[a, k, EFFECT] // 100
+        amount = min(u[i, MATK] * sk[i, k, EFFECT] // 100, MOST)
         missing = max(u[j, MAX_HP] - u[j, HP] - heals[j], 0)
-        st[i, S_HEALED] += amount * HP_MP // u[j, MAX_HP]
-        st[i, S_EFFECTIVE] += min(amount, missing) * HP_MP // u[j, MAX_HP]
+        st[i, S_HEALED] += bars(amount, u[j, MAX_HP])
+        st[i, S_EFFECTIVE] += bars(min(amount, missing), u[j, MAX_HP])
         heals[j] += amount
         return
     if kind == K_GUARD:
@@ -276,35 +333,36 @@ def apply_skill(u, st, sk, g, w, hits, heals, i, k, j, x, y, n):
         return
     if kind == K_SHIELD:
         buff(st, i, u[j, SHIELD])
-        u[j, SHIELD] = sk[a, k, EFFECT]
+        u[j, SHIELD] = sk[i, k, EFFECT]
         u[j, SHIELD_LEFT] = lasts
         u[j, SHIELD_BY] = i
         return
     if kind == K_TAUNT:
         for e in range(n):
-            if u[e, TEAM] != u[i, TEAM] and u[e, HP] > 0 and distance(u, i, e) <= sk[a, k, RADIUS]:
+            if u[e, TEAM] != u[i, TEAM] and u[e, HP] > 0 and distance(u, i, e) <= sk[i, k, RADIUS]:
                 held_off(u, st, g, i, e, n)
                 u[e, TAUNT] = lasts
                 u[e, TAUNT_BY] = i
         return
-    magic = sk[a, k, MAGIC] == 1
+    magic = sk[i, k, MAGIC] == 1
     base = u[i, MATK] if magic else u[i, ATK]
-    raw = base * sk[a, k, EFFECT] // 100
+    raw = base * sk[i, k, EFFECT] // 100
     raw = raw * (80 + draw(g[G_KEY], g[G_TICK], stream(u, w, i, n), P_SKILL) % 41) // 100
     if u[i, POWER] > 0:
         raw = raw * 130 // 100
-    cost = sk[a, k, COST]
+    cost = sk[i, k, COST]
     if kind == K_AREA or kind == K_GROUND:
         for e in range(n):
             if u[e, TEAM] != u[i, TEAM] and u[e, HP] > 0:
-                if max(abs(u[e, X] - x), abs(u[e, Y] - y)) <= sk[a, k, RADIUS]:
+                if max(abs(u[e, X] - x), abs(u[e, Y] - y)) <= sk[i, k, RADIUS]:
                     hurt(u, st, g, w, hits, i, e, raw, magic, magic, cost, n)
         return
     if kind == K_DASH:
         sx = sign(u[j, X] - u[i, X])
         sy = sign(u[j, Y] - u[i, Y])
-        u[i, X] = u[j, X] - sx
-        u[i, Y] = u[j, Y] - sy
+        back = 0 if blocked(w, u[j, X] - sx, u[j, Y] - sy) else 1
+        u[i, X] = u[j, X] - sx * back
+        u[i, Y] = u[j, Y] - sy * back
     hurt(u, st, g, w, hits, i, j, raw, magic, magic, cost, n)
     if kind == K_STUN and u[j, STUN] <= 0 and u[j, STUN_IMMUNE] <= 0:
         held_off(u, st, g, i, j, n)
@@ -317,11 +375,10 @@ def apply_skill(u, st, sk, g, w, hits, heals, i, k, j, x, y, n):
 @njit(cache=True, nogil=True)
 def usable(u, sk, i, k):
     """Skill slot k can be used this instant."""
-    a = u[i, ARCHETYPE]
     return (
-        sk[a, k, KIND] != K_NONE
+        sk[i, k, KIND] != K_NONE
         and u[i, COOLDOWN + k] <= 0
-        and u[i, SP] >= sk[a, k, COST]
+        and u[i, SP] >= sk[i, k, COST]
         and u[i, ACTION_CLOCK] <= 0
         and u[i, ACT_LOCK] <= 0
     )
@@ -341,22 +398,22 @@ def use_skill(u, st, sk, g, w, hits, heals, i, k, j, n):
     """
     if not usable(u, sk, i, k):
         return False
-    a = u[i, ARCHETYPE]
-    if sk[a, k, KIND] == K_TAUNT or (is_buff(sk[a, k, KIND]) and sk[a, k, REACH] == 0):
+    if sk[i, k, KIND] == K_TAUNT or (is_buff(sk[i, k, KIND]) and sk[i, k, REACH] == 0):
         j = i
-    elif distance(u, i, j) > sk[a, k, REACH]:
+    elif distance(u, i, j) > sk[i, k, REACH]:
         return False
-    u[i, SP] -= sk[a, k, COST]
-    st[i, S_SP] += sk[a, k, COST]
-    u[i, COOLDOWN + k] = sk[a, k, COOLDOWN_TIME]
+    st[i, S_SKILLS] += 1
+    u[i, SP] -= sk[i, k, COST]
+    st[i, S_SP] += sk[i, k, COST]
+    u[i, COOLDOWN + k] = sk[i, k, COOLDOWN_TIME]
     u[i, ACT_LOCK] = u[i, ATTACK_MOTION]
     u[i, ACTION_CLOCK] = u[i, ATTACK_DELAY]
     u[i, MOVE_LOCK] = max(u[i, MOVE_LOCK], u[i, ATTACK_MOTION] // 2)
     if u[j, TEAM] != u[i, TEAM]:
         u[i, TARGET] = j
-    if sk[a, k, CAST_TIME] > 0:
+    if sk[i, k, CAST_TIME] > 0:
         u[i, CAST_SLOT] = k
-        u[i, CAST_LEFT] = sk[a, k, CAST_TIME]
+        u[i, CAST_LEFT] = sk[i, k, CAST_TIME]
         u[i, CAST_TARGET] = j
         u[i, CAST_X] = u[j, X]
         u[i, CAST_Y] = u[j, Y]

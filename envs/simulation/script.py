@@ -12,7 +12,6 @@ from numba import njit
 from envs.contracts.layout import (
     ACT_LOCK,
     ACTION_CLOCK,
-    ARCHETYPE,
     GUARD,
     HP,
     K_GUARD,
@@ -41,13 +40,13 @@ from envs.simulation.rules import (
     distance,
     held_off,
     is_buff,
+    ratio,
     sign,
     stream,
     swing,
     usable,
     use_skill,
     walk,
-    walk_toward,
 )
 from envs.simulation.state import (
     AGGRESSIVE,
@@ -88,10 +87,23 @@ def hurt_friend(u, i, n, reach, percent):
     first = 0 if u[i, TEAM] == 0 else n // 2
     for e in range(first, first + n // 2):
         if u[e, HP] > 0 and distance(u, i, e) <= reach:
-            share = u[e, HP] * 100 // u[e, MAX_HP]
+            share = ratio(u[e, HP] * 100, u[e, MAX_HP])
             if share < best_share:
                 best, best_share = e, share
     return best
+
+
+@njit(cache=True, nogil=True)
+def keeps_target(u, i):
+    """The common case, told cheaply: nobody hit or taunted me, and my target lives within the leash."""
+    t = u[i, TARGET]
+    return (
+        t >= 0
+        and u[i, LAST_ATTACKER] < 0
+        and u[i, TAUNT] <= 0
+        and u[t, HP] > 0
+        and distance(u, i, t) <= u[i, LEASH]
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -122,13 +134,12 @@ def choose_target(u, st, g, i, n):
 @njit(cache=True, nogil=True)
 def skill_target(u, sk, i, k, t, n):
     """Whom a script aims slot k at, -1 if its condition does not hold."""
-    a = u[i, ARCHETYPE]
-    kind = sk[a, k, KIND]
+    kind = sk[i, k, KIND]
     if kind == K_HEAL:
         return hurt_friend(u, i, n, ALLY_SKILL_CELLS, 60)
     if is_buff(kind):
         j = i
-        if sk[a, k, REACH] > 0:
+        if sk[i, k, REACH] > 0:
             j = hurt_friend(u, i, n, ALLY_SKILL_CELLS, 95)
             if j < 0:
                 j = i
@@ -139,19 +150,18 @@ def skill_target(u, sk, i, k, t, n):
         )
         return -1 if active else j
     if kind == K_TAUNT:
-        return i if nearest_foe(u, i, n, sk[a, k, RADIUS]) >= 0 else -1
+        return i if nearest_foe(u, i, n, sk[i, k, RADIUS]) >= 0 else -1
     return t
 
 
 @njit(cache=True, nogil=True)
 def try_skills(u, st, sk, g, w, hits, heals, i, t, n):
     """Go down the list: chance, condition, reach; the first success wins."""
-    a = u[i, ARCHETYPE]
     for k in range(NUM_SKILL_SLOTS):
-        if sk[a, k, KIND] == K_NONE or not usable(u, sk, i, k):
+        if sk[i, k, KIND] == K_NONE or not usable(u, sk, i, k):
             continue
         roll = draw(g[G_KEY], g[G_TICK], stream(u, w, i, n), P_TRIAL + k) % 10_000
-        if roll >= sk[a, k, CHANCE] * u[i, SKILL_CHANCE] // 100:
+        if roll >= sk[i, k, CHANCE] * u[i, SKILL_CHANCE] // 100:
             continue
         j = skill_target(u, sk, i, k, t, n)
         if j >= 0 and use_skill(u, st, sk, g, w, hits, heals, i, k, j, n):
@@ -160,28 +170,23 @@ def try_skills(u, st, sk, g, w, hits, heals, i, t, n):
 
 
 @njit(cache=True, nogil=True)
-def go_home(u, w, i):
+def go_home(u, st, g, w, i):
     """Walk toward the middle of the arena until within two cells (half cells kept whole)."""
     dx = w[W_WIDTH] - 1 - 2 * u[i, X]
     dy = w[W_HEIGHT] - 1 - 2 * u[i, Y]
     if max(abs(dx), abs(dy)) > 4:
-        walk(u, w, i, sign(dx), sign(dy))
+        walk(u, st, g, w, i, sign(dx), sign(dy))
 
 
 @njit(cache=True, nogil=True)
-def act_by_script(u, st, sk, g, w, hits, heals, i, n, skills):
-    """One tick of the traditional AI; `skills` False while a taunt binds the unit."""
-    t = choose_target(u, st, g, i, n)
-    if t < 0:
-        go_home(u, w, i)
-        return
+def fight_by_script(u, st, sk, g, w, hits, heals, i, t, n, skills):
+    """Hit target t by script, if it can be hit; returns False if the script would rather walk to it."""
     ready = u[i, ACTION_CLOCK] <= 0 and u[i, ACT_LOCK] <= 0
     if distance(u, i, t) <= u[i, RANGE]:
         if ready and not (skills and try_skills(u, st, sk, g, w, hits, heals, i, t, n)):
             swing(u, st, g, w, hits, i, t, n)
-        return
+        return True
     slot = stream(u, w, i, n) & 15
     if skills and ready and (g[G_TICK] + slot) % 10 == 0:
-        if try_skills(u, st, sk, g, w, hits, heals, i, t, n):
-            return
-    walk_toward(u, w, i, t)
+        return try_skills(u, st, sk, g, w, hits, heals, i, t, n)
+    return False

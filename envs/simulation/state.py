@@ -8,6 +8,7 @@ units, team 1 the second; both have the same size.
 from __future__ import annotations
 
 from envs.contracts.layout import NUM_SKILL_FIELDS, NUM_UNIT_FIELDS
+from envs.contracts.vocabulary import HEADS as HEADS
 
 (
     LAST_ATTACKER,  # who hit me since I last chose a target, -1 none
@@ -26,7 +27,15 @@ PREFER_LOW = ORDER + 5  # preferred distance, cells
 PREFER_HIGH = ORDER + 6
 BASIC_MAGIC = ORDER + 7  # 0: swings use ATK; else per cent of MATK
 PROTECT_TICK = ORDER + 8  # first of five: tick at which enemy slot e last counted as held off
-NUM_COLUMNS = PROTECT_TICK + 5
+STYLE = PROTECT_TICK + 5  # index into STYLES, 0 plain script
+NEXT_STYLE = PROTECT_TICK + 6
+SWITCH_TICK = PROTECT_TICK + 7  # tick at which the next style takes over, -1 never
+LAST_STEP = PROTECT_TICK + 8  # tick of the last step
+NUM_COLUMNS = PROTECT_TICK + 9
+
+STYLES = ("script", "rusher", "kiter", "focus_fire", "healer_first", "turtle", "random")
+"""How an opponent plays; all but the first choose among the combat actions, once per decision."""
+(SCRIPT, RUSHER, KITER, FOCUS_FIRE, HEALER_FIRST, TURTLE, RANDOM) = range(7)
 
 CHANCE = NUM_SKILL_FIELDS  # a script's chance per trial in 1/10,000
 NUM_SKILL_COLUMNS = NUM_SKILL_FIELDS + 1
@@ -57,6 +66,10 @@ STATISTICS = (
     "team_gain_mp",  # change of (own team's HP shares - the other's), summed over units
     "alive_at_end",
     "won",  # 1 won by kill, 0 otherwise
+    "swings",  # basic attacks made
+    "skills",  # skills started
+    "steps",  # cells walked
+    "lost",  # 1 lost by kill, 0 otherwise
 )
 (
     S_DEALT,
@@ -82,12 +95,22 @@ STATISTICS = (
     S_TEAM_GAIN,
     S_ALIVE_AT_END,
     S_WON,
-) = range(23)
-NUM_STATISTICS = 23
+    S_SWINGS,
+    S_SKILLS,
+    S_STEPS,
+    S_LOST,
+) = range(27)
+NUM_STATISTICS = 27
 
 # Per fight, int64.
-(G_EPISODE, G_TICK, G_OUTCOME, G_KEY) = range(4)
-NUM_FIGHT_FIELDS = 4
+(
+    G_EPISODE,
+    G_TICK,
+    G_OUTCOME,
+    G_KEY,
+    G_LEAD,  # sum of team 0's HP shares minus team 1's, thousandths of a per cent
+) = range(5)
+NUM_FIGHT_FIELDS = 5
 
 # Per world, int64: the same for every fight of a batch.
 (
@@ -99,8 +122,24 @@ NUM_FIGHT_FIELDS = 4
     W_RULES,  # 0 renewal, 1 pre-renewal
     W_SWAP,  # 1: sides change places under the same random keys
     W_FIRST,  # index of the first fight of this batch in the seed's numbering
-) = range(8)
-NUM_WORLD_FIELDS = 8
+    W_HEAD,  # index into HEADS: what the learners' actions mean
+    W_STARTS,  # index into STARTS
+    W_LOG,  # 1: who damaged whom is kept
+    W_SWITCHING,  # 1: a styled team changes its style once in a fight
+    W_TERRAIN,  # 1: some cells are blocked
+    W_REMEMBER,  # actions that units remember as their last one
+    W_STYLES,  # first of 2 x (1 + 7): how many styles a team draws from, and which
+    W_ROWS,  # first of 48: blocked cells of a row, one bit per column
+) = (*range(15), 30)
+MAX_SIZE = 48
+NUM_WORLD_FIELDS = W_ROWS + MAX_SIZE
+
+(H_COMBAT, H_MOVEMENT, H_SKILL, H_PACK, H_CONTROL) = range(5)
+HEAD_ORDERS = (10, 9, 70, 8, 10)
+"""Order rows per head; control mixes its order from the ten of the combat head."""
+
+STARTS = ("near", "around", "random")
+"""Start cells: facing each other, the same turned at random, or anywhere."""
 
 # Outcomes, from team 0's side.
 (RUNNING, WON_BY_KILL, WON_ON_TIME, DRAW) = (0, 1, 2, 3)
@@ -112,6 +151,11 @@ CHASE = 12
 LEASH_CAP = 30
 HOLD_TICKS = 30  # 3 s: memory of hits, and how often one enemy counts as held off
 STUN_IMMUNITY_MS = 3000
+AIM_TICKS = 3  # a shot this soon after a step is a hasty one
+ARMS_LENGTH = 2  # cells; a swing farther than this is a shot
+FUMBLE_MS = 150  # action clock lost per tick of an order that cannot take effect
+FUMBLE_CAP_MS = 2000
+HASTE_POINTS = 80  # what it costs of the chance to hit, per cent
 COMBAT_CELLS = 14  # distance rewards count only with an enemy this near
 DEAD_BAND = 20  # thousandths of HP share per unit: closer is a draw on time
 ALLY_SKILL_CELLS = 8

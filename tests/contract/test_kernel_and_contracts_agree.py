@@ -8,13 +8,25 @@ import numpy as np
 import pytest
 
 from envs import archetypes
-from envs.contracts import ARCHETYPES, Order, WorldView, combat_orders, observe, order_row
+from envs.contracts import (
+    ARCHETYPES,
+    Order,
+    WorldView,
+    combat_orders,
+    control_orders,
+    movement_orders,
+    observe,
+    order_row,
+    pack_orders,
+    skill_orders,
+)
 from envs.simulation.world import World
-from tests.envs.play import bits, random_actions
+from tests.envs.play import TEAMS, bits, random_actions, some_actions, symmetric_terrain
 
 # Two scenarios of each archetype, 8 fights, every unit of team 0 observed, every 4th of 160 windows:
 # 6 x (8 x 1 + 8 x 3 + 8 x 5) x 40 = 17,280 rows.
 SCENARIOS = ("1v1", "3v3", "5v5")
+HEAD_ORDERS = {"movement": movement_orders, "skill": skill_orders, "pack": pack_orders}
 
 
 def through_json(view: WorldView) -> WorldView:
@@ -60,6 +72,36 @@ def test_features_orders_and_masks_equal_the_kernels(name: str) -> None:
     assert rows == 8 * (1 + 3 + 5) * 40  # x 6 archetypes = 17,280
 
 
+@pytest.mark.parametrize("head", ["movement", "skill", "pack", "control"])
+def test_the_other_heads_orders_equal_the_kernels(head: str) -> None:
+    rng = np.random.default_rng(7)
+    team = TEAMS["5v5"][0]
+    terrain = symmetric_terrain(rng, 0.2)
+    world = World(
+        6, (team, team[::-1]), head=head, learners=5, seed=31, terrain=terrain, starts="random",
+        tiers=("classic", "veteran"), time_limit_ticks=240,
+    )  # fmt: skip
+    slots = list(range(5)) * 6
+    legal = np.zeros(world.masks.shape[-1], np.int64)
+    for window in range(120):
+        actions = some_actions(world, rng, illegal=0.05)
+        if window % 4 == 0:
+            views = [through_json(world.view(k)) for k in range(6)]
+            assert all(view.blocked is not None and (view.blocked == terrain).all() for view in views)
+            stacked = [view for view in views for _ in team]
+            if head == "control":
+                orders = control_orders(stacked, slots, actions.reshape(30, 5))
+                assert np.array_equal(orders, world.mixed(actions).reshape(30, 5)), window
+            else:
+                orders, masks = HEAD_ORDERS[head](stacked, slots)
+                assert np.array_equal(orders, world.orders.reshape(orders.shape)), window
+                assert np.array_equal(masks, world.masks.reshape(masks.shape)), window
+            legal += world.masks.sum(axis=(0, 1))
+        world.step(actions)
+    # Every action was legal now and then, but for skills that no member of the team has.
+    assert (legal > 0).sum() >= (45 if head == "skill" else len(legal))
+
+
 def test_json_keeps_every_public_column_and_skill() -> None:
     world = World(8, (("mage", "tank", "support"), ("ranged", "aggressive", "defensive")), learners=1, seed=3)
     rng = np.random.default_rng(3)
@@ -88,7 +130,15 @@ def test_orders_survive_the_wire() -> None:
             back = Order.from_json(json.loads(json.dumps(order.to_json())))
             assert back == order and np.array_equal(order_row(view, back), row)
         world.step(random_actions(world.masks, rng))
-    assert kinds == {"hold", "move", "attack", "skill"}
+    assert kinds == {"hold", "move", "attack", "skill", "fumble"}
+    for head, own in (("movement", {"steer"}), ("pack", {"fumble", "steer", "script"})):
+        world = World(1, (("mage", "tank", "support"),) * 2, head=head, learners=3, seed=3)
+        kinds = set()
+        for row in world.orders[0].reshape(-1, 5):
+            order = Order.from_row(world.view(0), row)
+            kinds.add(order.kind)
+            assert np.array_equal(order_row(world.view(0), Order.from_json(order.to_json())), row)
+        assert kinds == own
 
 
 def test_a_game_s_own_ids_and_order_of_units_change_names_only() -> None:

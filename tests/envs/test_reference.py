@@ -13,7 +13,9 @@ from envs.reference.dice import Dice, Purpose, mix
 from envs.reference.script import act_by_script, choose_target, hurt_friend, nearest_foe
 from envs.simulation import state as s
 from envs.simulation.world import World
-from tests.envs.play import TEAMS, assert_equal_worlds, random_actions
+from tests.envs.play import TEAMS, assert_equal_worlds, some_actions, symmetric_terrain
+
+TERRAIN = symmetric_terrain(np.random.default_rng(1), 0.2)
 
 # What each case varies; every case plays 8 fights x 130 windows = 1,040 steps with autoreset.
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -25,6 +27,12 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("3v3", {"tiers": ("veteran", "veteran"), "learners": 3, "size": 48, "rules": "prerenewal"}),
     ("5v5", {"tiers": ("veteran", "classic"), "learners": 1, "observed": 5, "swap_sides": True}),
     ("5v5", {"tiers": ("classic", "veteran"), "learners": 5, "size": 48}),
+    ("1v1", {"head": "movement", "learners": 1, "terrain": TERRAIN, "starts": "around", "log_damage": True}),
+    ("3v3", {"head": "skill", "learners": 3, "hp_percent": (100, 60), "starts": "random"}),
+    ("5v5", {"head": "pack", "learners": 5, "terrain": TERRAIN, "starts": "random", "log_damage": True}),
+    ("2v2", {"head": "control", "learners": 2, "terrain": TERRAIN, "hp_percent": (250, 130)}),
+    ("3v3", {"styles": (s.STYLES[1:4], s.STYLES[4:]), "switching": True, "observed": 3}),
+    ("5v5", {"styles": ((), s.STYLES), "switching": True, "learners": 2, "terrain": TERRAIN}),
 ]
 
 
@@ -39,7 +47,7 @@ def test_kernel_equals_reference_step_by_step(teams: str, arguments: dict[str, A
     seen = np.zeros(s.NUM_STATISTICS, np.int64)
     for window in range(130):
         # 10 % illegal actions: their orders must be carried out alike too.
-        actions = random_actions(ours.masks, rng, illegal=0.1)
+        actions = some_actions(ours, rng, illegal=0.1)
         ours.step(actions)
         theirs.step(actions)
         assert_equal_worlds(ours, theirs, f"window {window}")
@@ -51,16 +59,22 @@ def test_the_comparison_covers_every_statistic_skill_kind_and_status() -> None:
     # The cases above would prove nothing about a rule that never fires in them.
     seen = np.zeros(s.NUM_STATISTICS, np.int64)
     statuses = np.zeros(f.NUM_UNIT_FIELDS, np.int64)
+    styles, switched = set(), False
     for teams, arguments in CASES:
         rng = np.random.default_rng(17)
         world = World(8, TEAMS[teams], seed=2**40 + 7, first_fight=11, **arguments)
         for _ in range(130):
-            world.step(random_actions(world.masks, rng, illegal=0.1))
+            world.step(some_actions(world, rng, illegal=0.1))
             seen += np.abs(world.stats.astype(np.int64)).sum(axis=(0, 1))
             statuses += (world.units[..., : f.NUM_UNIT_FIELDS] > 0).sum(axis=(0, 1))
+            styles |= set(np.unique(world.units[..., s.STYLE]).tolist())
+            switched |= bool(
+                ((world.units[..., s.NEXT_STYLE] > 0) & (world.units[..., s.SWITCH_TICK] < 0)).any()
+            )
     assert [s.STATISTICS[k] for k in np.flatnonzero(seen == 0)] == []
     columns = (f.GUARD, f.POWER, f.STUN, f.STUN_IMMUNE, f.SLOW, f.TAUNT, f.SHIELD, f.CAST_LEFT, f.ACT_LOCK)
     assert [column for column in columns if statuses[column] == 0] == []
+    assert styles == set(range(len(s.STYLES))) and switched
 
 
 @pytest.mark.parametrize("seed", [0, 2**63 - 1, 2**64 - 1])
@@ -80,10 +94,12 @@ def test_concrete_orders_equal_too() -> None:
     ours = World(6, TEAMS["3v3"], tiers=("veteran", "classic"), seed=9, learners=3)
     theirs = ReferenceWorld(6, TEAMS["3v3"], tiers=("veteran", "classic"), seed=9, learners=3)
     for window in range(120):
+        kind = rng.integers(0, len(f.ORDER_KINDS), (6, 3))
+        bare = (kind == f.O_STEER) & (rng.random((6, 3)) < 0.5)  # a steer may come without a skill
         orders = np.stack(
             [
-                rng.integers(0, 4, (6, 3)),
-                rng.integers(0, 6, (6, 3)),
+                kind,
+                np.where(bare, -1, rng.integers(0, 6, (6, 3))),
                 rng.integers(-1, 6, (6, 3)),
                 rng.integers(-1, 2, (6, 3)),
                 rng.integers(-1, 2, (6, 3)),
@@ -188,6 +204,27 @@ def test_a_blow_always_does_one_point() -> None:
     foe.guard = 100
     rules.hurt(fight, me, foe, 0, magic=False)
     assert fight.damage[foe] == 1
+
+
+@pytest.mark.parametrize(
+    ("ticks", "cells", "hits"), [(1, 5, False), (2, 3, False), (3, 5, True), (1, 2, True), (1, 0, True)]
+)
+def test_a_hasty_shot_misses_more(
+    monkeypatch: pytest.MonkeyPatch, ticks: int, cells: int, hits: bool
+) -> None:
+    fight = duel()
+    me, foe = fight.units
+    fight.tick = 50
+    me.move_lock = 0
+    rules.walk(fight, me, 0, 1)
+    fight.tick += ticks
+    me.hit, foe.flee = 100, 15
+    foe.x, foe.y = me.x + cells, me.y
+    # 80 % at rest or at arm's length; a shot within three ticks of a step 80 less, at least 5.
+    # A roll of 50 tells them apart.
+    monkeypatch.setattr(fight, "draw", lambda unit, purpose: 50)
+    rules.swing(fight, me, foe)
+    assert (fight.damage[foe] > 0) is hits and me.stats["swings"] == 1
 
 
 def test_hit_chance_and_swing_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
