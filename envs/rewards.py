@@ -127,6 +127,11 @@ def win(stats: np.ndarray, team_size: int) -> np.ndarray:
     return stats[:, s.S_WON].astype(np.float64)
 
 
+def outcome(stats: np.ndarray, team_size: int) -> np.ndarray:
+    """Reward a fight won by kill with +1 and one lost by kill with -1; time and draws count 0."""
+    return (stats[:, s.S_WON] - stats[:, s.S_LOST]).astype(np.float64)
+
+
 def team(stats: np.ndarray, team_size: int) -> np.ndarray:
     """Reward the change of the team's HP advantage, per cent of a team's total."""
     return stats[:, s.S_TEAM_GAIN] / (MP_PER_PERCENT * team_size)
@@ -155,6 +160,7 @@ TERMS: dict[str, Term] = {
     "optimal_distance": optimal_distance,
     "kiting": kiting,
     "win": win,
+    "outcome": outcome,
     "team": team,
 }
 
@@ -178,8 +184,9 @@ class RewardLedger:
                 )
             if weight * reward.individual_weight != 0.0:
                 self.weights[name] = weight * reward.individual_weight
-        if reward.team_weight != 0.0:
-            self.weights["team"] = self.weights.get("team", 0.0) + reward.team_weight
+        for name, weight in (("team", reward.team_weight), ("outcome", reward.outcome_weight)):
+            if weight != 0.0:
+                self.weights[name] = self.weights.get(name, 0.0) + weight
 
     def __call__(self, stats: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the reward float64 `(fight,)` and its weighted terms, each `(fight,)`.

@@ -11,6 +11,7 @@ from typing import Any
 from experiments.ledger import write_json
 from experiments.progress import duration
 from experiments.report import figures
+from experiments.report.shell import html_table, pill, shell, write_page
 
 Report = Mapping[str, Any]
 
@@ -32,9 +33,7 @@ def write_reports(
     paths = {ending: folder / f"{stem}.{ending}" for ending in ("json", "html", "md")}
     write_json(paths["json"], report)
     for ending, text in (("html", html_page(report, next_steps)), ("md", markdown(report, next_steps))):
-        beside = paths[ending].with_suffix(f".{ending}.writing")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(paths[ending])
+        write_page(paths[ending], text)
     return paths
 
 
@@ -73,12 +72,7 @@ def html_page(report: Report, next_steps: Sequence[tuple[str, str]]) -> str:
     """
     models, limits = report["models"], report["thresholds"]
     template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=escape(headline(report)),
-        created=escape(report["created_at"].replace("T", " ").replace("+00:00", " UTC")),
-        headline=escape(headline(report)),
-        summary=escape(summary(report)),
-        facts=_facts(report),
+    body = template.substitute(
         win_note=escape(_win_note(limits)),
         win_figure=figures.win_rates(models, limits["win_rate"]["target"]),
         model_table=_model_table(models),
@@ -91,6 +85,15 @@ def html_page(report: Report, next_steps: Sequence[tuple[str, str]]) -> str:
         phases=figures.phases(report["phases_s"]),
         next="".join(f"<p>{escape(what)}</p><pre>{escape(command)}</pre>" for what, command in next_steps),
         provenance=_provenance(report),
+    )
+    created = report["created_at"].replace("T", " ").replace("+00:00", " UTC")
+    return shell(
+        title=headline(report),
+        over=f"ML Monster report, {created}",
+        headline=headline(report),
+        summary=summary(report),
+        facts=_facts(report),
+        body=body,
     )
 
 
@@ -109,12 +112,12 @@ def _latency_note(models: Sequence[Mapping[str, Any]]) -> str:
     return f"{made}, {requests or 0} requests per model, on {device}."
 
 
-def _facts(report: Report) -> str:
+def _facts(report: Report) -> list[tuple[str, str]]:
     models = report["models"]
     rates = [m["metrics"]["win_rate"] for m in models if m["metrics"]["win_rate"] is not None]
     p95 = [m["served_p95_ms"] for m in models if m["served_p95_ms"] is not None]
     passed = sum(m["gate"] == "pass" for m in models)
-    facts = [
+    return [
         (f"{passed} of {len(models)}", "pass the gate"),
         (
             f"{100 * min(rates):.0f} to {max(rates):.0%}" if rates else "-",
@@ -123,20 +126,6 @@ def _facts(report: Report) -> str:
         (f"{max(p95):.1f} ms" if p95 else "-", "slowest P95 of a served decision"),
         (duration(report["wall_s"]), f"from start to report on {report['machine']['cpu_cores']} cores"),
     ]
-    return "".join(f'<div class="fact"><b>{escape(b)}</b><span>{escape(s)}</span></div>' for b, s in facts)
-
-
-def _pill(verdict: str) -> str:
-    return f'<span class="pill {escape(verdict)}">{escape(verdict)}</span>'
-
-
-def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: set[int]) -> str:
-    def cells(tag: str, row: Sequence[str]) -> str:
-        opened = [f'<{tag} class="n">' if i in numbers else f"<{tag}>" for i in range(len(row))]
-        return "".join(f"{start}{cell}</{tag}>" for start, cell in zip(opened, row, strict=True))
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>{body}</tbody></table>"
 
 
 MODEL_HEADER = (
@@ -178,12 +167,12 @@ def _form(value: float | None, form: str) -> str:
 
 
 def _model_table(models: Sequence[Mapping[str, Any]]) -> str:
-    rows = [[_pill(c) if i == 2 else escape(c) for i, c in enumerate(row)] for row in model_rows(models)]
+    rows = [[pill(c) if i == 2 else escape(c) for i, c in enumerate(row)] for row in model_rows(models)]
     for row, model in zip(rows, models, strict=True):
         for check in model["checks"]:
             if check["name"] == "action_entropy_bits" and check["verdict"] == "fail":
                 row[7] = f'<span class="short" title="{escape(check["text"])}">{row[7]}</span>'
-    return _html_table(MODEL_HEADER, rows, {3, 4, 5, 6, 7})
+    return html_table(MODEL_HEADER, rows, {3, 4, 5, 6, 7})
 
 
 def _fights(models: Sequence[Mapping[str, Any]]) -> str:
@@ -204,21 +193,21 @@ def _fights(models: Sequence[Mapping[str, Any]]) -> str:
         )
     if not rows:
         return "<p>No fight was played.</p>"
-    return _html_table(("Archetype", "Outcome", "Decisions", "Median", "Most frequent actions"), rows, {2, 3})
+    return html_table(("Archetype", "Outcome", "Decisions", "Median", "Most frequent actions"), rows, {2, 3})
 
 
 def _checks(models: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for model in models:
         items = "".join(
-            f"<li>{_pill(c['verdict'])} {escape(c['text'])}"
+            f"<li>{pill(c['verdict'])} {escape(c['text'])}"
             f"{'' if c['blocking'] else ' (reported, does not block)'}</li>"
             for c in model["checks"]
         )
         name = f"{model['archetype']} {model['model_type']} v{model['version']}"
         opened = "" if model["gate"] == "pass" else " open"
         parts.append(
-            f"<details{opened}><summary>{escape(name)} {_pill(model['gate'])}</summary>"
+            f"<details{opened}><summary>{escape(name)} {pill(model['gate'])}</summary>"
             f"<ul>{items}</ul></details>"
         )
     return "".join(parts)
@@ -238,7 +227,7 @@ def _provenance(report: Report) -> str:
         ("Source", report["source_revision"]),
         ("Seeds", f"base seed {seeds['base']}; training, selection and evaluation draw from disjoint blocks"),
     ]
-    return _html_table(("", ""), [[escape(a), f"<code>{escape(b)}</code>"] for a, b in rows], set())
+    return html_table(("", ""), [[escape(a), f"<code>{escape(b)}</code>"] for a, b in rows], set())
 
 
 def markdown(report: Report, next_steps: Sequence[tuple[str, str]]) -> str:

@@ -47,6 +47,7 @@ def statistics(**values: int) -> np.ndarray:
         ("optimal_distance", {"optimal_ticks": 100}, 1.0),
         ("kiting", {"kiting_ticks": 10}, 0.1),
         ("win", {"won": 1}, 1.0),
+        ("outcome", {"won": 1}, 1.0),
         ("team", {"team_gain_mp": -30_000}, -10.0),  # three units: 30 % of one bar is 10 % of the team's
     ],
 )
@@ -77,6 +78,27 @@ def test_an_aggressive_window_by_hand() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ARCHETYPES)
+def test_the_outcome_is_open_to_every_archetype_and_off_by_default(name: str) -> None:
+    config = archetypes.load(name)
+    assert "outcome" not in RewardLedger(config, 1).weights
+    ledger = RewardLedger(replace(config, reward=replace(config.reward, outcome_weight=100.0)), 1)
+    for stats, expected in (
+        (statistics(won=1), 100.0),  # as it stands: not multiplied by support's individual weight 0.3
+        (statistics(lost=1), -100.0),
+        (statistics(deaths=1), 0.0),  # lost on time, drawn, or still running
+    ):
+        assert ledger(stats)[1]["outcome"].tolist() == [expected]
+
+
+def test_a_weight_among_the_terms_adds_to_the_outcomes_own() -> None:
+    # 0.3 x 10 among the terms and 100 beside them
+    config = archetypes.load("tank")
+    reward = replace(config.reward, terms={"outcome": 10.0}, team_weight=0.0, outcome_weight=100.0)
+    total, terms = RewardLedger(replace(config, reward=reward), 3)(statistics(lost=1))
+    assert total.tolist() == [-103.0] and list(terms) == ["outcome"]
+
+
 def test_a_support_window_by_hand() -> None:
     # 0.3 (2 x 10 healed + 4 x 6 effective + 15 x 1 buff - 50 x 1 ally lost) + 0.7 x 9 % / 3 units = 2.7 + 2.1
     stats = statistics(
@@ -94,7 +116,8 @@ def test_reward_is_the_exact_sum_of_terms_in_play(name: str) -> None:
     env.reset(seed=2)
     paid = dict.fromkeys(env.ledger.weights, 0.0)
     for _ in range(250):
-        _, reward, _, _, info = env.step(rng.integers(0, 10, 16))
+        legal = env.world.masks[:, 0]
+        _, reward, _, _, info = env.step((legal * rng.random(legal.shape)).argmax(axis=1))
         total = np.zeros(16)
         for term, value in info["reward_terms"].items():
             total += value
