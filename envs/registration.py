@@ -14,19 +14,25 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-COMBAT_ID = "MLMonster/Combat-v0"
+HEAD_IDS = {
+    f"MLMonster/{name}-v0": (f"envs.{module}:{name}Env", f"envs.{module}:{name}VectorEnv")
+    for module, name in (
+        ("combat", "Combat"),
+        ("movement", "Movement"),
+        ("skill", "Skill"),
+        ("control", "Control"),
+    )
+}
+"""Id -> entry points of the single and of the native vector environment."""
 
 
 def register() -> None:
     """Register our ids with Gymnasium; a second call does nothing."""
     from gymnasium.envs import registration
 
-    if COMBAT_ID not in registration.registry:
-        registration.register(
-            COMBAT_ID,
-            entry_point="envs.combat:CombatEnv",
-            vector_entry_point="envs.combat:CombatVectorEnv",
-        )
+    for name, (single, vector) in HEAD_IDS.items():
+        if name not in registration.registry:
+            registration.register(name, entry_point=single, vector_entry_point=vector)
 
 
 class _WhenGymnasiumLoads(importlib.abc.MetaPathFinder):

@@ -196,7 +196,7 @@ def test_orders_of_a_served_mind_play_the_same_fight() -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        (4, -1, -1, 0, 0),
+        (7, -1, -1, 0, 0),
         (-1, -1, -1, 0, 0),
         (3, 6, 1, 0, 0),
         (3, -1, 1, 0, 0),  # a skill order without a slot
@@ -207,7 +207,7 @@ def test_orders_of_a_served_mind_play_the_same_fight() -> None:
 def test_orders_outside_their_limits_never_reach_the_kernel(row: tuple[int, ...]) -> None:
     env = CombatVectorEnv(2, "mage")
     env.reset(seed=1)
-    with pytest.raises(ValueError, match=r"of fight 1: kind 0\.\.3, skill slot"):
+    with pytest.raises(ValueError, match=r"of fight 1: kind 0\.\.6, skill slot"):
         env.step_orders(np.array([(0, -1, -1, 0, 0), row]))
     with pytest.raises(ValueError, match=r"orders of shape \(3, 5\); this needs \(2, 5\)"):
         env.step_orders(np.zeros((3, 5)))
@@ -239,7 +239,7 @@ def test_composition_of_the_fight() -> None:
     [
         ({"archetype": "tnk"}, "unknown archetype 'tnk'; did you mean 'tank'"),
         ({"opponent": "clasic"}, "unknown opponent 'clasic'; did you mean 'classic'"),
-        ({"scenario": "7v7"}, "unknown scenario '7v7'; one of 1v1"),
+        ({"scenario": "7v7"}, "unknown scenario '7v7'; (valid: 1v1"),
         ({"learner": "human"}, "unknown learner 'human'; 'policy' or 'script'"),
     ],
 )
@@ -254,7 +254,7 @@ def test_bad_arguments_are_one_line(arguments: dict[str, str], message: str) -> 
 def test_actions_outside_the_space_are_refused(action: Any) -> None:
     env = CombatEnv("tank")
     env.reset(seed=1)
-    with pytest.raises(ValueError, match="is not a whole number from 0 to 9"):
+    with pytest.raises(ValueError, match=r"is not in Discrete\(10\)"):
         env.step(action)
 
 
