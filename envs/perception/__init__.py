@@ -1,0 +1,1 @@
+"""What perception models learn: recordings of fights, labels from their true future, fair splits."""
