@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ConfigError", "describe_type", "load_yaml"]
+__all__ = ["ConfigError", "describe_type", "load_yaml", "plain_scalar"]
 
 
 # What YAML calls a value, for people: Python's type names mean little to who wrote the file.
@@ -52,8 +52,8 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
+# The scalars of YAML 1.2 that are no text: tag, pattern, first characters.
+_SCALARS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("int", r"[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789"),
@@ -64,7 +64,9 @@ for _tag, _pattern, _first in (
         "-+.0123456789",
     ),
     ("merge", r"<<", "<"),
-):
+)
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in _SCALARS:
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
@@ -103,6 +105,22 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         seen = describe_type(type(data))
         raise ConfigError(f"{path}: the top level is {seen}; it must be a mapping of 'key: value' lines")
     return data
+
+
+def plain_scalar(text: str) -> bool | int | float | str | None:
+    """The value of an unquoted YAML scalar: true, 3, 0.5, null, or the text itself."""
+    tag = next((tag for tag, pattern, _ in _SCALARS if re.fullmatch(pattern, text)), "str")
+    if tag == "null":
+        return None
+    if tag == "bool":
+        return text.lower() == "true"
+    digits = text.replace("_", "")
+    # A number of thousands of digits stays text, which the type check then reports.
+    if tag == "int" and len(digits) < 1000:
+        return int(digits)
+    if tag == "float":
+        return float(re.sub(r"(?<=[-+])\.(?=[a-zA-Z])|^\.(?=[a-zA-Z])", "", digits))
+    return text
 
 
 def describe_type(kind: type) -> str:

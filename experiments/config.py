@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from envs.configuration import ConfigError, Range, load_dataclass, load_yaml, nearest
 from envs.contracts import MODEL_TYPES
+from envs.curriculum import CurriculumSettings
 
 Positive = Annotated[float, Range(above=0.0)]
 Count = Annotated[int, Range(minimum=1)]
@@ -57,18 +58,6 @@ class CheckpointSection:
 
 
 @dataclass(frozen=True)
-class CurriculumSection:
-    """``curriculum``: levels of growing difficulty."""
-
-    enabled: bool | None = None
-    """Whether to use it."""
-    num_levels: Count | None = None
-    """Levels."""
-    level_thresholds: tuple[float, ...] | None = None
-    """Mean episode reward that ends each level."""
-
-
-@dataclass(frozen=True)
 class ContinuousSection:
     """``strategies.continuous``: learning from live play."""
 
@@ -98,7 +87,7 @@ class SettingsFile:
     """Where torch works."""
     checkpoints: CheckpointSection = CheckpointSection()
     """How often and how many."""
-    curriculum: CurriculumSection = CurriculumSection()
+    curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
     """Levels of growing difficulty."""
     strategies: StrategiesSection = StrategiesSection()
     """How models go on learning."""

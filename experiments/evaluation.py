@@ -257,6 +257,8 @@ class OnnxPolicy:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        """What the exporter wrote into the file, such as the archetype."""
 
     def __call__(self, obs: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Chooses actions int64 (rows,) for observations (rows, 64) and masks (rows, 10)."""

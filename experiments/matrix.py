@@ -109,7 +109,7 @@ def check_names(
     """Checks the names of a selection of cells before any work.
 
     Args:
-        archetypes: Names, or None for all six.
+        archetypes: Names, of the user's own archetypes too; None for all six.
         model_types: Names, or None for all of this release.
 
     Returns:
@@ -119,12 +119,15 @@ def check_names(
         UsageError: An unknown archetype or model type (the nearest valid name is given), or a model type
             that is not part of this release.
     """
+    from envs.archetypes import known, suggestion
     from envs.configuration import nearest
     from envs.contracts import ARCHETYPES, MODEL_TYPES
 
+    names = known()
     for name in archetypes or ():
-        if name not in ARCHETYPES:
-            raise UsageError(f"unknown archetype '{name}'{nearest(name, ARCHETYPES)}")
+        if name not in names:
+            own = "" if len(names) > len(ARCHETYPES) else "; monsters of your own need --archetypes-file"
+            raise UsageError(f"unknown archetype '{name}'{suggestion(name)}{own}")
     for name in model_types or ():
         if name not in MODEL_TYPES:
             raise UsageError(f"unknown model type '{name}'{nearest(name, AVAILABLE_MODEL_TYPES)}")
@@ -133,7 +136,7 @@ def check_names(
             raise UsageError(f"model type '{name}' is not part of this release; available: {available}")
     chosen = archetypes or ARCHETYPES
     types = model_types or AVAILABLE_MODEL_TYPES
-    return tuple(a for a in ARCHETYPES if a in chosen), tuple(m for m in MODEL_TYPES if m in types)
+    return tuple(a for a in names if a in chosen), tuple(m for m in MODEL_TYPES if m in types)
 
 
 def resolve(request: Request) -> list[Run]:
@@ -190,6 +193,9 @@ def _resolve_combat_dqn(request: Request, archetype: str) -> Run:
         "contracts": {"observation": OBS_VERSION, "action": ACTION_VERSION, "view": VIEW_VERSION},
         "code": code_version(),
     }
+    own = archetypes.definitions([archetype])
+    if own:  # the six stand in the code, which has its hash already
+        settings["archetypes"] = own
     return Run(json.loads(json.dumps(settings)))
 
 

@@ -211,9 +211,20 @@ def _artifact(shop: Workshop, file: Any, q_scale: float, manifest: Mapping[str, 
     return {**stored, "parity": plain(parity), "manifest": plain(manifest)}
 
 
-def evaluation_key(shop: Workshop, n: int) -> str:
-    """Names an evaluation by all it depends on beside the model: fights, seed, and the world's code."""
-    parts = {"n": n, "seed": shop.seed, "code": code_version(PLAYING_ROOMS)}
+def evaluation_key(shop: Workshop, n: int, archetype: str | None = None) -> str:
+    """Names an evaluation by all it depends on beside the model: fights, seed, the world's code.
+
+    Args:
+        shop: Whose seed.
+        n: Fights.
+        archetype: Who fights; one of the user's own counts with its definition.
+    """
+    from envs import archetypes
+
+    parts: dict[str, Any] = {"n": n, "seed": shop.seed, "code": code_version(PLAYING_ROOMS)}
+    own = archetypes.definitions([] if archetype is None else [archetype])
+    if own:
+        parts["archetypes"] = own
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -234,7 +245,7 @@ def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[s
     """
     from experiments.evaluation import OnnxPolicy, play_fights
 
-    key = evaluation_key(shop, n)
+    key = evaluation_key(shop, n, version.archetype)
     if version.metrics.get("evaluation_key") == key:
         shop.say(version, "reusing the evaluation")
         return dict(version.metrics)
@@ -243,6 +254,7 @@ def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[s
         raise ExperimentError(
             f"{version.archetype} v{version.version} is not exported; run monster export first"
         )
+    _say_if_redefined(shop, version)
     policy = OnnxPolicy(shop.store.fetch(artifact["uri"], artifact["sha256"]), artifact["sha256"])
     score = play_fights(version.archetype, policy, n, shop.seed, threads=cpu_count())
     shop.say(
@@ -268,20 +280,31 @@ def baselines(
     """
     from experiments.evaluation import play_baselines
 
-    path = shop.home / "baselines" / f"{evaluation_key(shop, n)}.json"
-    known: dict[str, dict[str, Any]] = {}
-    with contextlib.suppress(OSError, json.JSONDecodeError):
-        known = json.loads(path.read_text(encoding="utf-8"))
+    found = {}
     for archetype in archetypes:
+        path = shop.home / "baselines" / f"{evaluation_key(shop, n, archetype)}.json"
+        known: dict[str, dict[str, Any]] = {}
+        with contextlib.suppress(OSError, json.JSONDecodeError):
+            known = json.loads(path.read_text(encoding="utf-8"))
         if archetype in known:
             shop.progress.line(f"{archetype:<10} reusing the baselines")
-            continue
-        scores = play_baselines(archetype, n, shop.seed, threads=cpu_count())
-        known[archetype] = {name: plain(score.as_dict()) for name, score in scores.items()}
-        shown = ", ".join(f"{name} {score.win_rate:.3f}" for name, score in scores.items())
-        shop.progress.line(f"{archetype:<10} baselines: {shown}")
-        write_json(path, known)
-    return {archetype: known[archetype] for archetype in archetypes}
+        else:
+            scores = play_baselines(archetype, n, shop.seed, threads=cpu_count())
+            known[archetype] = {name: plain(score.as_dict()) for name, score in scores.items()}
+            shown = ", ".join(f"{name} {score.win_rate:.3f}" for name, score in scores.items())
+            shop.progress.line(f"{archetype:<10} baselines: {shown}")
+            write_json(path, known)
+        found[archetype] = known[archetype]
+    return found
+
+
+def _say_if_redefined(shop: Workshop, version: Any) -> None:
+    """Says so where the user's archetype is no longer what the version was trained as."""
+    from envs import archetypes
+
+    trained_as = (version.lineage.get("settings") or {}).get("archetypes")
+    if trained_as is not None and trained_as != plain(archetypes.definitions([version.archetype])):
+        shop.say(version, "its archetype has changed since it was trained; it fights as it is now")
 
 
 def time_decisions(shop: Workshop, version: Any, metrics: Mapping[str, Any], url: str) -> dict[str, Any]:

@@ -35,12 +35,16 @@ def run_cell(config: dict[str, Any]) -> None:
     Raises:
         ValueError: A kind that no body exists for.
     """
+    from envs import archetypes
+
     cell = config["cell"]
     run = json.loads(cell["run"])
     body = KINDS.get(run["kind"])
     if body is None:
         raise ValueError(f"run kind {run['kind']!r} has no body; known: {', '.join(KINDS)}")
     reset_process(int(run["trial"]["seed"]))
+    # The run's own definitions, not those of a file that may have changed or lie on another machine.
+    archetypes.define(run.get("archetypes", {}))
     body(run, cell.get("resume_from"))
 
 

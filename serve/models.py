@@ -32,7 +32,7 @@ class ServedVersion:
 
     Attributes:
         model_id: key of the registry row, as text.
-        archetype: one of the six archetypes.
+        archetype: one of the six archetypes, or a user's own.
         model_type: one of the nine model types.
         version: number of the version within archetype and model type, from 1.
         uri: address of the FP32 ONNX file in the artifact store.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -30,6 +31,7 @@ _KEYS = frozenset(
     ("archetype", "model_type", "version", "observation", "action_mask", "view", "unit", "explain")
 )
 _NUMBERS = {int, float}
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 _T = TypeVar("_T")
 
 
@@ -51,7 +53,7 @@ class DecisionRequest:
     """One checked request; its row of the batch lies at the same index.
 
     Attributes:
-        archetype: one of the six archetypes.
+        archetype: one of the six archetypes, or a user's own that is deployed.
         model_type: one of the nine model types.
         version: a version number, None for the deployed one.
         explain: whether the answer carries q values.
@@ -120,12 +122,15 @@ def read_json(body: bytes) -> dict[str, Any]:
     return data
 
 
-def read_decisions(data: dict[str, Any], max_requests: int) -> DecisionBatch:
+def read_decisions(
+    data: dict[str, Any], max_requests: int, archetypes: Collection[str] = ARCHETYPES
+) -> DecisionBatch:
     """Check a decoded body and compute observations, masks and orders of all its requests at once.
 
     Args:
         data: one request, or `{"requests": [...]}`.
         max_requests: most requests in one body.
+        archetypes: names that may be asked for: the six and all that have a model in memory.
 
     Raises:
         RequestError: naming the request and the key that is wrong.
@@ -156,7 +161,7 @@ def read_decisions(data: dict[str, Any], max_requests: int) -> DecisionBatch:
     given: list[int] = []
     for index, row in enumerate(rows):
         try:
-            request = _read_request(row)
+            request = _read_request(row, archetypes)
             batch.requests.append(request)
             if request.view is None:
                 _check_list(row["observation"])
@@ -179,13 +184,13 @@ def read_decisions(data: dict[str, Any], max_requests: int) -> DecisionBatch:
     return batch
 
 
-def _read_request(row: Any) -> DecisionRequest:
+def _read_request(row: Any, archetypes: Collection[str]) -> DecisionRequest:
     if not isinstance(row, dict):
         raise RequestError(f"expected an object, got {_kind(row)}")
     unknown = row.keys() - _KEYS
     if unknown:
         raise RequestError(_unknown("key", sorted(unknown)[0], tuple(sorted(_KEYS))))
-    archetype, model_type, version = read_model_name(row)
+    archetype, model_type, version = read_model_name(row, archetypes)
     explain = row.get("explain", False)
     if not isinstance(explain, bool):
         raise RequestError(f"explain: expected true or false, got {_kind(explain)}")
@@ -208,8 +213,12 @@ def _read_request(row: Any) -> DecisionRequest:
     return request
 
 
-def read_model_name(row: dict[str, Any]) -> tuple[str, str, int | None]:
+def read_model_name(row: dict[str, Any], archetypes: Collection[str] | None) -> tuple[str, str, int | None]:
     """Return archetype, model type and version (None for the deployed one) of a request.
+
+    Args:
+        row: the request.
+        archetypes: names that may be asked for; None leaves it to the registry whether there is such a one.
 
     Raises:
         RequestError: missing or unknown names, naming the nearest valid one.
@@ -217,8 +226,9 @@ def read_model_name(row: dict[str, Any]) -> tuple[str, str, int | None]:
     if "archetype" not in row:
         raise RequestError(f"archetype: missing; one of {', '.join(ARCHETYPES)}")
     archetype = row["archetype"]
-    if archetype not in ARCHETYPES:
-        raise RequestError(_unknown("archetype", archetype, ARCHETYPES))
+    named = isinstance(archetype, str) and _NAME.fullmatch(archetype) is not None
+    if not named or (archetypes is not None and archetype not in archetypes):
+        raise RequestError(_unknown("archetype", archetype, tuple(archetypes or ARCHETYPES)))
     model_type = row.get("model_type", DEFAULT_MODEL_TYPE)
     if model_type not in MODEL_TYPES:
         raise RequestError(_unknown("model type", model_type, MODEL_TYPES))

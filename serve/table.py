@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from envs.contracts import ARCHETYPES
 from serve.models import LoadedModel, ModelError, ServedVersion
 
 logger = logging.getLogger("ray.serve")
@@ -61,6 +62,12 @@ class ModelTable:
     def served(self) -> list[ServedVersion]:
         """Deployed versions in memory, sorted by name."""
         return [self._deployed[key].version for key in sorted(self._deployed)]
+
+    @property
+    def archetypes(self) -> tuple[str, ...]:
+        """Names that may be asked for: the six archetypes, then a user's own that have a model in memory."""
+        own = {key[0] for key in self._deployed} | {key[0] for key in self._candidates}
+        return (*ARCHETYPES, *sorted(own.difference(ARCHETYPES)))
 
     @property
     def failures(self) -> list[str]:
@@ -136,7 +143,7 @@ class ModelTable:
         """Return the model that answers a request.
 
         Args:
-            archetype: one of the six archetypes.
+            archetype: one of the six archetypes, or a user's own.
             model_type: one of the nine model types.
             version: a given version, deployed or candidate; None for the deployed one.
 

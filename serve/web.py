@@ -117,7 +117,7 @@ class DecisionApp:
 
     async def _decide(self, body: bytes) -> Reply:
         started = time.perf_counter()
-        batch = read_decisions(read_json(body), self._settings.max_requests)
+        batch = read_decisions(read_json(body), self._settings.max_requests, self._table.archetypes)
         groups = group(batch.requests, lambda r: self._table.resolve(r.archetype, r.model_type, r.version))
         if len(groups) == 1:
             (model,) = groups
@@ -144,7 +144,7 @@ class DecisionApp:
         unknown = sorted(data.keys() - {"archetype", "model_type", "version"})
         if unknown:
             raise RequestError(f"unknown key {unknown[0]!r}; expected archetype, model_type and version")
-        archetype, model_type, version = read_model_name(data)
+        archetype, model_type, version = read_model_name(data, None)
         if version is None:
             raise RequestError("version: missing; give the number of the version to load")
         candidate = await self._watcher.find(archetype, model_type, version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             groups[path] = "ray" if _STARTS_RAY.search(source) else str(path)
         group = "ray" if item.get_closest_marker("ray") else groups[path]
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture
+def own_archetypes() -> Iterator[None]:
+    """Lets a test bring archetypes of its own; afterwards, as before, only the six are known."""
+    from envs import archetypes
+
+    archetypes.forget()
+    yield
+    archetypes.forget()

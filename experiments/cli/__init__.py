@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from experiments.errors import ExperimentError, UsageError
 
@@ -19,7 +19,10 @@ COMMANDS = {
     "export": "write ONNX files that agree with their torch models",
     "deploy": "mark validated versions as deployed",
     "serve": "answer decisions over HTTP",
+    "watch": "play a fight and show it as a page, a film or JSON",
+    "import-db": "read the monster database of your own server into archetypes",
     "registry": "list and show registered models",
+    "rewards": "show how each reward term is distributed, and warn of useless ones",
 }
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -58,7 +61,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == command:
-            importlib.import_module(f"experiments.cli.{name}").configure(child)
+            _module(name).configure(child)
     return parser
 
 
@@ -87,8 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(args)
 
 
+def _module(command: str) -> Any:
+    """The module of a command; ``import-db`` is ``import_db``."""
+    return importlib.import_module(f"experiments.cli.{command.replace('-', '_')}")
+
+
 def _run(args: argparse.Namespace) -> int:
-    module = importlib.import_module(f"experiments.cli.{args.command}")
+    module = _module(args.command)
     try:
         return int(module.run(args) or 0)
     except KeyboardInterrupt:

@@ -80,16 +80,40 @@ def add_cells(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every cell of this release (the default)")
     parser.add_argument("--archetypes", "--archetype", nargs="+", metavar="NAME", help="such as tank mage")
     parser.add_argument("--model-types", "--model-type", nargs="+", metavar="NAME", help="such as combat_dqn")
+    add_archetypes_file(parser)
+
+
+def add_archetypes_file(parser: argparse.ArgumentParser) -> None:
+    """Adds the file of the user's own archetypes; a command reads it with ``use_archetypes_file``."""
+    parser.add_argument(
+        "--archetypes-file",
+        type=Path,
+        metavar="FILE",
+        help="archetypes of your own, as monster import-db writes them; name them with --archetypes",
+    )
+
+
+def use_archetypes_file(args: argparse.Namespace) -> None:
+    """Makes the names of ``--archetypes-file`` known to this process and those it starts.
+
+    Raises:
+        ConfigError: The file cannot be used; the line names file, line or key.
+    """
+    from envs import archetypes
+
+    if args.archetypes_file is not None:
+        archetypes.use_file(args.archetypes_file)
 
 
 def chosen_cells(args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Checks the selection of cells.
+    """Checks the selection of cells, with the user's own archetypes where a file names some.
 
     Raises:
         UsageError: An unknown name, or --all together with names.
     """
     from experiments.matrix import check_names
 
+    use_archetypes_file(args)
     if args.all and args.archetypes:
         raise UsageError("--all and --archetypes exclude each other; give one of them")
     return check_names(args.archetypes, args.model_types)

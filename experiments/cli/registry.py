@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.epilog = "example: monster registry show tank combat_dqn --version 1"
     for action in (listing, show):
         action.add_argument("--json", action="store_true", help="as JSON")
+        common.add_archetypes_file(action)
         common.add_home(action)
     parser.epilog = "example: monster registry list --home runs"
 
@@ -42,11 +43,15 @@ def _list(args: argparse.Namespace) -> int:
     from experiments.matrix import check_names
     from experiments.progress import table
 
+    common.use_archetypes_file(args)
     archetypes, model_types = check_names(args.archetypes, args.model_types)
     home = common.check_home(args, must_exist=True)
     with common.workshop(args, home, common.console()) as shop:
         found = shop.registry.list(deployed=True if args.deployed else None)
-    rows = [v for v in found if v.archetype in archetypes and v.model_type in model_types]
+    # Without a choice everything is listed, also what was trained from a file that is not given now.
+    rows = [
+        v for v in found if (v.archetype in archetypes or not args.archetypes) and v.model_type in model_types
+    ]
     if args.json:
         common.print_json([v.to_json() for v in rows])
         return 0
@@ -78,6 +83,7 @@ def _show(args: argparse.Namespace) -> int:
     from experiments.errors import ExperimentError
     from experiments.matrix import check_names
 
+    common.use_archetypes_file(args)
     check_names([args.archetype], [args.model_type])
     home = common.check_home(args, must_exist=True)
     with common.workshop(args, home, common.console()) as shop:

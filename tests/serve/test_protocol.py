@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.contracts import WorldView, combat_orders, observe
-from serve.protocol import DecisionBatch, RequestError, answer, read_decisions, read_json
+from envs.contracts import ARCHETYPES, WorldView, combat_orders, observe
+from serve.protocol import DecisionBatch, RequestError, answer, read_decisions, read_json, read_model_name
 from tests.serve.views import duel
 
 OBSERVATION = [k / 64 for k in range(64)]
@@ -226,3 +226,20 @@ def test_no_body_raises_anything_but_a_request_error(data: dict[str, Any]) -> No
     else:
         assert np.isfinite(batch.observations).all()
         assert batch.masks.any(axis=1).all()
+
+
+def test_a_user_s_own_archetype_is_answered_for_when_it_is_loaded() -> None:
+    body = bare(archetype="mud_ling")
+    with pytest.raises(RequestError, match="unknown archetype 'mud_ling'; one of aggressive"):
+        read(body)
+    batch = read_decisions(body, 8, (*ARCHETYPES, "mud_ling"))
+    assert batch.requests[0].archetype == "mud_ling"
+    with pytest.raises(RequestError, match="unknown archetype 'mudling'; did you mean 'mud_ling'"):
+        read_decisions(bare(archetype="mudling"), 8, (*ARCHETYPES, "mud_ling"))
+
+
+def test_a_candidate_s_archetype_must_only_be_a_name() -> None:
+    assert read_model_name({"archetype": "mud_ling", "version": 2}, None) == ("mud_ling", "combat_dqn", 2)
+    for wrong in ("Mud Ling", "", "x" * 64, "tank\n", 3, None, ["tank"]):
+        with pytest.raises(RequestError, match="unknown archetype"):
+            read_model_name({"archetype": wrong}, None)

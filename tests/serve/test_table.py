@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from envs.contracts import ARCHETYPES
 from serve.models import LoadedModel, ModelError, ServedVersion
 from serve.table import RETRY_S, ModelTable, UnknownModelError
 
@@ -121,3 +122,12 @@ def test_a_candidate_that_fails_raises() -> None:
     with pytest.raises(ModelError, match="damaged"):
         asyncio.run(table.load_candidate(tank(4, "bad")))
     assert table.describe() == []
+
+
+def test_names_that_may_be_asked_for() -> None:
+    table = ModelTable(Loader())
+    asyncio.run(table.refresh([tank(1), replace(tank(1), archetype="mud_ling")]))
+    asyncio.run(table.load_candidate(replace(tank(4), archetype="ant")))
+    assert table.archetypes == (*ARCHETYPES, "ant", "mud_ling")
+    asyncio.run(table.refresh([]))
+    assert table.archetypes == (*ARCHETYPES, "ant")

@@ -90,6 +90,18 @@ def test_one_request_gets_the_bare_decision(door: Door) -> None:
     assert headers[b"content-type"] == b"application/json"
 
 
+def test_a_deployed_archetype_of_a_user_s_own_is_answered_for(
+    tmp_path: Path, store: ArtifactStore, stored: Stored
+) -> None:
+    door = Door(tmp_path, store, [stored("mud_ling", 3, action=2)])
+    request = {"archetype": "mud_ling", "view": duel(), "unit": "t1"}
+    (found, other) = run(
+        door, ("POST", "/v1/decide", request), ("POST", "/v1/decide", request | {"archetype": "mudling"})
+    )
+    assert found[0] == 200 and (found[1]["archetype"], found[1]["model_version"]) == ("mud_ling", 3)
+    assert other[0] == 422 and "did you mean 'mud_ling'?" in other[1]["error"]
+
+
 def test_many_requests_of_two_models_are_answered_in_order(door: Door) -> None:
     mask = [1, 0, 1, 0, 0, 0, 0, 0, 0, 0]
     requests = [

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ("demo", "train", "evaluate", "export", "deploy", "serve", "registry")
+COMMANDS = (
+    "demo",
+    "train",
+    "evaluate",
+    "export",
+    "deploy",
+    "serve",
+    "rewards",
+    "watch",
+    "import-db",
+    "registry",
+)
 
 
 def monster(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -23,7 +34,8 @@ def monster(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command_and_each_has_an_example(tmp_path: Path) -> None:
     result = monster("--help", cwd=tmp_path)
     assert result.returncode == 0
-    assert all(f"    {command} " in result.stdout for command in COMMANDS)
+    listed = {line.split()[0] for line in result.stdout.splitlines() if line.startswith("    ")}
+    assert listed >= set(COMMANDS)
     for command in COMMANDS:
         result = monster(command, "--help", cwd=tmp_path)
         assert result.returncode == 0 and f"example: monster {command}" in result.stdout
