@@ -20,12 +20,13 @@ export RAY_USAGE_STATS_ENABLED := 0
 export OMP_NUM_THREADS ?= 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test check format test-learning test-chaos test-extensions bench wheel install warm clean help
+.PHONY: demo test check format test-learning test-chaos test-extensions bench peers wheel install warm browser \
+	clean help
 
 demo: install ## train six combat minds, validate, export, deploy, serve and ask them; report in runs/demo
 	@$(BIN)/monster demo $(ARGS)
 
-test: install warm ## the test suite, without the slow folders below (ARGS="-k name" picks tests)
+test: install warm browser ## the test suite, without the slow folders below (ARGS="-k name" picks tests)
 	@$(PYTEST) tests --numprocesses $(TEST_WORKERS) --ignore tests/learning --ignore tests/chaos \
 		--ignore tests/extensions $(ARGS)
 
@@ -49,9 +50,17 @@ test-learning test-chaos test-extensions:
 
 bench: install warm ## the commands behind the published figures
 	@found=0; for script in bench/*.py; do \
-		name=$$(basename "$$script" .py); case "$$name" in "*"|__init__|machine) continue;; esac; \
+		name=$$(basename "$$script" .py); case "$$name" in "*"|__init__|machine|rates) continue;; esac; \
 		found=1; echo "== bench.$$name"; $(BIN)/python -m "bench.$$name" $(ARGS); \
 	done; [ $$found = 1 ] || echo "bench: no benchmark in this release, so nothing was run"
+
+# Its own packages beside those of .venv: JAX in .venv would slow every start of RLlib.
+peers: install ## slow: the public environments that bench.simulation steps beside ours, in .venv-peers
+	@$(BIN)/python -m venv --without-pip $(VENV)-peers
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$($(VENV)-peers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ours.pth"
+	@$(BIN)/python -m pip --disable-pip-version-check --python $(VENV)-peers/bin/python install --quiet \
+		--constraint constraints.txt vmas jaxmarl jax
 
 wheel: install ## the installable wheel in dist/, as cluster.yaml sends it to every node
 	@rm -rf dist build; mkdir -p dist
@@ -67,9 +76,13 @@ install: ## build or update .venv (EXTRA=cpu or gpu, PYTHON=path choose what is 
 warm: install
 	@$(BIN)/python tools/warm_up.py
 
+# A page is tested in a real browser; where none can be had, that test is skipped and says so.
+browser:
+	@tools/browser.sh
+
 clean: ## remove .venv, builds and caches; results in runs/ stay
 	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .venv.lock
-	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
+	@for folder in "$(VENV)" "$(VENV)-peers"; do if [ -f "$$folder/pyvenv.cfg" ]; then rm -rf "$$folder"; fi; done
 	@find . -name __pycache__ -type d -not -path './runs/*' -prune -exec rm -rf {} +
 	@if [ -d runs ]; then echo "clean: runs/ holds your results and stays; remove it yourself to free its space"; fi
 

@@ -19,6 +19,9 @@ def warm_up() -> float:
     import numpy as np
 
     from envs.combat import CombatVectorEnv
+    from envs.control import ControlVectorEnv
+    from envs.simulation import perception
+    from envs.simulation.history import History
 
     for threads in (1, 2):
         for learner in ("policy", "script"):
@@ -26,6 +29,17 @@ def warm_up() -> float:
             env.reset(seed=0)
             env.step(np.zeros(2, dtype=np.int64))
             env.close()
+    control = ControlVectorEnv(num_envs=2)
+    control.reset(seed=0)
+    control.step(np.zeros((2, 5), np.float32))
+    history = History(control.world)
+    history.push()
+    windows, mask = perception.new_windows(history, [0])
+    perception.central_batch(control.world, np.zeros((2, 256), np.float32))
+    perception.grid_batch(history, [0], np.zeros((2, 1, 12, 32, 32), np.uint8))
+    perception.token_batch(history, [0], np.zeros((2, 1, 80), np.float32))
+    perception.window_batch(history, [0], windows, mask)
+    control.close()
     return time.perf_counter() - started
 
 
