@@ -57,7 +57,7 @@ def run(archetypes: Sequence[str], fights: int, repeats: int, onnx: Path | None)
     """Measure each archetype."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = CombatDQN(load_profile("demo").model).eval()
+    model = CombatDQN(load_profile("combat_dqn", "demo")["model"]).eval()
     by_torch = torch_policy(model)
     rows = []
     with tempfile.TemporaryDirectory() as folder:

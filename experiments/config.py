@@ -44,7 +44,7 @@ class HardwareSection:
     max_vram_gb: Positive | None = None
     """Largest GPU memory to use."""
     use_amp: bool | None = None
-    """Automatic mixed precision."""
+    """Automatic mixed precision: bf16 unless --precision says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,6 @@ def without_effect(settings: SettingsFile) -> list[str]:
     """Lists the keys a file sets that this release does not act on yet."""
     idle: Mapping[str, Any] = {
         "hardware.max_vram_gb": settings.hardware.max_vram_gb,
-        "hardware.use_amp": settings.hardware.use_amp,
         "checkpoints.save_frequency": settings.checkpoints.save_frequency,
         "checkpoints.keep_last_n": settings.checkpoints.keep_last_n,
         "curriculum.enabled": settings.curriculum.enabled or None,

@@ -41,6 +41,8 @@ class Request:
         batch_size: Transitions per gradient step; the profile's when None.
         lr: Learning rate as it stands; the type's rate x (archetype's rate / 3e-4) when None.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
+        lane: How each run is carried out: ``precision``, ``compiled``, ``env_runners``, ``learners``,
+            ``sampler`` and ``checkpoint_replay`` of `policies.settings.Run`.
         overrides: Further settings laid over the profile's, ``{"training": {...}, "model": {...}}``.
     """
 
@@ -52,6 +54,7 @@ class Request:
     batch_size: int | None = None
     lr: float | None = None
     device: str = "cpu"
+    lane: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -90,6 +93,12 @@ class Run:
         """A name for people and folders that ends in the start of the hash."""
         s = self.settings
         return f"{self.archetype}-{self.model_type}-{s['profile']}-s{s['seed']}-{self.hash[:10]}"
+
+    @property
+    def helpers(self) -> int:
+        """Processes beside the trial's own: env runners and learners."""
+        trial = self.settings["trial"]
+        return int(trial["env_runners"]) + int(trial["learners"])
 
     @property
     def epochs(self) -> int:
@@ -160,7 +169,7 @@ def resolve(request: Request) -> list[Run]:
 def _resolve_combat_dqn(request: Request, archetype: str) -> Run:
     from envs import archetypes
     from envs.contracts import ACTION_VERSION, OBS_VERSION, VIEW_VERSION
-    from policies.profiles import combat_dqn_run
+    from policies.profiles import resolve_run
 
     config = archetypes.load(archetype)
     training = {"epochs": request.epochs, "batch_size": request.batch_size}
@@ -170,16 +179,18 @@ def _resolve_combat_dqn(request: Request, archetype: str) -> Run:
         **{name: value for name, value in training.items() if value is not None},
     }
     seed = seed_for(Purpose.TRAINING, request.seed, archetype, "combat_dqn")
-    trial = combat_dqn_run(
+    trial = resolve_run(
+        "combat_dqn",
         {"id": "MLMonster/Combat-v0", "archetype": archetype, "opponent": OPPONENT},
         profile=request.profile,
         seed=seed,
         learning_rate=request.lr,
         learning_rate_factor=(config.training.learning_rate or _REFERENCE_RATE) / _REFERENCE_RATE,
-        final_epsilon=_given(config.training.exploration_noise, _DEFAULT_NOISE),
+        noise=_given(config.training.exploration_noise, _DEFAULT_NOISE),
         reward_scale=_given(config.training.reward_scale, 1.0),
         device=request.device,
         overrides=overrides,
+        **request.lane,
     )
     settings = {
         "format": 1,
@@ -224,9 +235,12 @@ def plan_rows(runs: Sequence[Run], reused: Mapping[str, str] | None = None) -> l
                 "updates": training["epochs"] * training["rounds_per_epoch"] * training["updates_per_round"],
                 "batch_size": training["batch_size"],
                 "learning_rate": training["learning_rate"],
-                "final_epsilon": trial["final_epsilon"],
+                "final_epsilon": trial["noise"],
                 "reward_scale": trial["reward_scale"],
                 "device": trial["device"],
+                "precision": trial["precision"],
+                "sampler": trial["sampler"],
+                "cpus": 1 + run.helpers,
                 "state": (reused or {}).get(run.run_id, "new"),
             }
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import shutil
 import tempfile
@@ -70,9 +71,10 @@ def train_rl(run: dict[str, Any], resume_from: str | None) -> None:
     """
     from ray import tune
 
-    from policies.training import build_combat_dqn
+    from policies.training import build_trainer
 
-    trainer = build_combat_dqn(run["trial"])
+    # With the trial's own files, so that it is there when the worker's folder has gone.
+    trainer = build_trainer(run["trial"], guard_folder=Path(tune.get_context().get_trial_dir()) / "nan_guard")
     # The worker's own folder goes with its Ray session, also when the process is killed.
     work = Path(tempfile.mkdtemp(prefix="trial-", dir=Path.cwd()))
     try:
@@ -210,13 +212,23 @@ def _write_checkpoint(trainer: Any, progress: dict[str, Any], work: Path) -> Pat
     folder = work / "checkpoint"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    trainer.save(folder / "trainer")
+    # Saved in a place that stays, so that the next one can share what has not changed, and linked from there.
+    trainer.save(work / "trainer")
+    shutil.copytree(work / "trainer", folder / "trainer", copy_function=_link)
     if progress["best"] is not None:
         shutil.copytree(work / "best", folder / "best")
     else:
         save_model(trainer.model(), folder / "best")
     write_json(folder / "progress.json", progress)
     return folder
+
+
+def _link(source: str, target: str) -> None:
+    """Share a file that is never changed in place; copy it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _restore(trainer: Any, checkpoint: Path, work: Path) -> dict[str, Any]:

@@ -105,7 +105,8 @@ def train(
         else:
             open_runs.append(run)
     if open_runs:
-        start = session or (lambda: local_ray(parallel))
+        cpus = parallel * (1 + max(run.helpers for run in open_runs))
+        start = session or (lambda: local_ray(cpus))
         with start():
             _fit(home, open_runs, ledger, progress, parallel, done=len(reused), total=len(runs))
     trained = []
@@ -121,11 +122,11 @@ def train(
 
 
 @contextlib.contextmanager
-def local_ray(parallel: int) -> Iterator[None]:
+def local_ray(cpus: int) -> Iterator[None]:
     """Runs a small Ray on this machine and takes it down again.
 
     Args:
-        parallel: CPUs that Ray may hand out, and so trials at the same time.
+        cpus: CPUs that Ray may hand out: trials at the same time, each with its env runners and learners.
     """
     from serve.ray_session import RaySessionError, ray_session
 
@@ -133,7 +134,7 @@ def local_ray(parallel: int) -> Iterator[None]:
     # which stops everything in order, must hold throughout.
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with ray_session(num_cpus=parallel, variables=_WORKER_VARIABLES):
+        with ray_session(num_cpus=cpus, variables=_WORKER_VARIABLES):
             _handle_sigterm(handler)
             yield
     except RaySessionError as error:
@@ -179,7 +180,9 @@ def _fit(
     name = _experiment_folder(home)
     callback = LedgerCallback(ledger, progress, done, total)
     gpu = any(run.settings["trial"]["device"] != "cpu" for run in runs)
-    resources: dict[str, float] = {"cpu": 1.0, "gpu": 1.0 / parallel} if gpu else {"cpu": 1.0}
+    own: dict[str, float] = {"CPU": 1.0, "GPU": 1.0 / parallel} if gpu else {"CPU": 1.0}
+    helpers = max(run.helpers for run in runs)
+    resources = tune.PlacementGroupFactory([own] + [{"CPU": 1.0}] * helpers)
     tuner = tune.Tuner(
         tune.with_resources(run_cell, resources),
         param_space={"cell": tune.grid_search(cells)},

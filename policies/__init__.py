@@ -1,7 +1,7 @@
 """The minds: torch model classes, how they learn (the columnar RLlib lane) and how they are exported.
 
 Importing the package loads nothing heavy. The plain networks (`policies.combat_dqn`) need torch only; RLlib
-is loaded by `policies.training.build_combat_dqn`, ONNX by `policies.export`.
+is loaded by `policies.training.build_trainer`, ONNX by `policies.export`.
 """
 
 from __future__ import annotations
@@ -12,4 +12,4 @@ import os
 # home, unless it is told otherwise before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -1,13 +1,14 @@
 """Checkpoints of a training run: safetensors for weights, npz and JSON for the rest, no pickles.
 
-A checkpoint holds all that resuming needs: weights, optimizer, replay, environments, episode statistics,
-counters and every random state. It is written beside its place and renamed, so a folder with the right name
-is whole.
+A checkpoint holds all that resuming needs: weights, optimizer, replay (as segments that the next checkpoint
+shares), environments, recurrent states, episode statistics, counters and every random state. It is written
+beside its place and renamed, so a folder with the right name is whole.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import shutil
@@ -24,25 +25,29 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from envs.configuration import to_plain
+from policies.columnar.segments import SegmentError, load_replay, save_replay
 
 if TYPE_CHECKING:
-    from policies.training import CombatDQNTrainer
+    from policies.columnar.learner import ColumnarLearner
+    from policies.training import Trainer
 
-FORMAT = 1
+logger = logging.getLogger(__name__)
+
+FORMAT = 2
 WEIGHTS_FILE = "weights.safetensors"
-TARGET_FILE = "target.safetensors"
+REPLAY_FOLDER = "replay"
 ARRAYS_FILE = "state.npz"
 SCALARS_FILE = "state.json"
 ARRAY_MARK = "__array__"
 # May differ between the saved run and the one that goes on: how long it runs and where.
-FREE_SETTINGS = (("training", "epochs"), ("device",))
+FREE_SETTINGS = (("training", "epochs"), ("device",), ("checkpoint_replay",))
 
 
 class CheckpointError(RuntimeError):
     """A folder that cannot be resumed from; its text says why and what to do."""
 
 
-def save(trainer: CombatDQNTrainer, folder: Path) -> Path:
+def save(trainer: Trainer, folder: Path) -> Path:
     """Write a trainer's whole state.
 
     Args:
@@ -52,17 +57,18 @@ def save(trainer: CombatDQNTrainer, folder: Path) -> Path:
     Returns:
         The folder.
     """
-    learner = trainer.algorithm.learner
+    algorithm = trainer.algorithm
+    learner = algorithm.on_learners(_learner_state)[0]
+    weights = learner.pop("weights")
     state = {
         "format": FORMAT,
         "run": to_plain(trainer.run),
         "epoch": trainer.epoch,
-        "updates": learner.updates,
-        "skipped_updates": learner.skipped_updates,
-        "optimizer": learner.optimizer.state_dict(),
-        "replay": trainer.algorithm.replay.get_state(),
-        "sampler": trainer.algorithm.runner.sampler_state(),
-        "random": _random_states(),
+        "learner": learner,
+        "algorithm": algorithm.columnar_state(),
+        "samplers": algorithm.sampler_states(),
+        "random": random_states(),
+        "learner_random": algorithm.on_learners(_learner_random_states),
     }
     arrays: dict[str, NDArray[Any]] = {}
     scalars = _take_arrays(state, arrays)
@@ -71,15 +77,24 @@ def save(trainer: CombatDQNTrainer, folder: Path) -> Path:
     beside = folder.with_name(f"{folder.name}.writing-{unique}")
     beside.mkdir()
     try:
-        save_file(learner.net_module.net.state_dict(), beside / WEIGHTS_FILE)
-        save_file(learner.net_module.target_net.state_dict(), beside / TARGET_FILE)
+        save_file(
+            {name: value.contiguous().clone() for name, value in weights.items()}, beside / WEIGHTS_FILE
+        )
         np.savez(beside / ARRAYS_FILE, **arrays)  # type: ignore[arg-type]
         (beside / SCALARS_FILE).write_text(json.dumps(scalars), encoding="utf-8")
+        replay = getattr(algorithm, "replay", None)
+        if replay is not None and trainer.run.checkpoint_replay:
+            save_replay(replay, beside / REPLAY_FOLDER, trainer.last_checkpoint_replay())
         if folder.exists():
-            # A folder cannot be replaced in one step: between the two renames the old one lies beside.
+            # A folder cannot be replaced in one step: between the two renames the old one lies beside, where
+            # `restore` finds it after a kill.
             old = folder.with_name(f"{folder.name}.old-{unique}")
             os.rename(folder, old)
-            os.rename(beside, folder)
+            try:
+                os.rename(beside, folder)
+            except OSError:
+                os.rename(old, folder)
+                raise
             shutil.rmtree(old)
         else:
             os.rename(beside, folder)
@@ -88,7 +103,7 @@ def save(trainer: CombatDQNTrainer, folder: Path) -> Path:
     return folder
 
 
-def restore(trainer: CombatDQNTrainer, folder: Path) -> None:
+def restore(trainer: Trainer, folder: Path) -> None:
     """Bring a trainer into a saved state.
 
     Args:
@@ -98,11 +113,12 @@ def restore(trainer: CombatDQNTrainer, folder: Path) -> None:
     Raises:
         CheckpointError: Not a whole checkpoint, another format, or a run with other settings.
     """
+    _put_back(folder)
     try:
         scalars = json.loads((folder / SCALARS_FILE).read_text(encoding="utf-8"))
         with np.load(folder / ARRAYS_FILE, allow_pickle=False) as stored:
             state = _put_arrays(scalars, {name: stored[name] for name in stored.files})
-        weights, target = load_file(folder / WEIGHTS_FILE), load_file(folder / TARGET_FILE)
+        weights = load_file(folder / WEIGHTS_FILE)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
         raise CheckpointError(f"{folder}: not a whole checkpoint ({error}); start the run anew") from error
     if state["format"] != FORMAT:
@@ -110,15 +126,61 @@ def restore(trainer: CombatDQNTrainer, folder: Path) -> None:
             f"{folder}: format {state['format']}, this release reads {FORMAT}; start the run anew"
         )
     _check_same_run(state["run"], to_plain(trainer.run), folder)
-    learner = trainer.algorithm.learner
-    learner.net_module.net.load_state_dict(weights)
-    learner.net_module.target_net.load_state_dict(target)
-    learner.optimizer.load_state_dict(_optimizer_state(state["optimizer"]))
-    learner.updates, learner.skipped_updates = int(state["updates"]), int(state["skipped_updates"])
-    trainer.algorithm.replay.set_state(state["replay"])
-    trainer.algorithm.runner.set_sampler_state(state["sampler"])
+    algorithm = trainer.algorithm
+    learner = {
+        **state["learner"],
+        "weights": weights,
+        "optimizer": _optimizer_state(state["learner"]["optimizer"]),
+        "sums": {name: torch.from_numpy(np.array(value)) for name, value in state["learner"]["sums"].items()},
+    }
+    randoms = state["learner_random"]
+    algorithm.on_learners(
+        _set_learner_state,
+        [
+            {"state": learner, "random": randoms[min(k, len(randoms) - 1)]}
+            for k in range(max(trainer.run.learners, 1))
+        ],
+    )
+    replay = getattr(algorithm, "replay", None)
+    if replay is not None and (folder / REPLAY_FOLDER).exists():
+        try:
+            load_replay(replay, folder / REPLAY_FOLDER)
+        except SegmentError as error:
+            raise CheckpointError(
+                f"{folder}: not a whole checkpoint ({error}); start the run anew"
+            ) from error
+    elif replay is not None:
+        logger.warning(
+            "%s holds no replay buffer: the run goes on with an empty one and will not equal one that was "
+            "never stopped",
+            folder,
+        )
+    algorithm.set_sampler_states(state["samplers"])
+    algorithm.set_columnar_state(state["algorithm"])
     trainer.epoch = int(state["epoch"])
-    _set_random_states(state["random"])
+    set_random_states(state["random"])
+
+
+def _put_back(folder: Path) -> None:
+    """Undo the first half of a replacement that a kill cut in two."""
+    if not folder.exists():
+        for old in sorted(folder.parent.glob(f"{folder.name}.old-*"))[:1]:
+            os.rename(old, folder)
+
+
+def _learner_state(learner: ColumnarLearner) -> dict[str, Any]:
+    return learner.get_columnar_state()
+
+
+def _learner_random_states(learner: ColumnarLearner) -> dict[str, Any]:
+    return random_states()
+
+
+def _set_learner_state(
+    learner: ColumnarLearner, *, state: Mapping[str, Any], random: Mapping[str, Any]
+) -> None:
+    learner.set_columnar_state(state)
+    set_random_states(random)
 
 
 def _check_same_run(saved: dict[str, Any], ours: dict[str, Any], folder: Path) -> None:
@@ -139,7 +201,8 @@ def _differences(saved: Any, ours: Any, path: str = "") -> set[str]:
     return set() if saved == ours else {path}
 
 
-def _random_states() -> dict[str, Any]:
+def random_states() -> dict[str, Any]:
+    """The global random states of this process: torch, numpy (RLlib shuffles with it) and Python."""
     name, keys, position, has_gauss, cached = np.random.get_state()
     version, internal, gauss = random.getstate()
     return {
@@ -149,8 +212,9 @@ def _random_states() -> dict[str, Any]:
     }
 
 
-def _set_random_states(states: dict[str, Any]) -> None:
-    torch.set_rng_state(torch.from_numpy(states["torch"]))
+def set_random_states(states: Mapping[str, Any]) -> None:
+    """Take up `random_states`."""
+    torch.set_rng_state(torch.from_numpy(np.array(states["torch"])))
     numpy_state = states["numpy"]
     position, has_gauss, cached = numpy_state["rest"]
     np.random.set_state((numpy_state["name"], numpy_state["keys"], position, has_gauss, cached))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.cli import common
 from experiments.errors import UsageError
@@ -29,6 +29,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--profile", choices=("demo", "small", "full"), default="demo", help="size (default: demo)"
     )
     parser.add_argument("--device", default=None, help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "fp16"),
+        help="number format of forward and backward passes (default: fp32)",
+    )
+    parser.add_argument(
+        "--sampler",
+        choices=("columnar", "stock"),
+        help="stock: RLlib's own env runners and buffers, the slow reference (default: columnar)",
+    )
+    parser.add_argument(
+        "--env-runners",
+        type=common.positive_int,
+        help="processes that act for each run, one CPU each (default: the run's own acts)",
+    )
+    parser.add_argument(
+        "--learners",
+        type=common.positive_int,
+        help="processes that learn for each run, one CPU each (default: the run's own learns)",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile for losses; needs a C++ compiler"
+    )
+    parser.add_argument(
+        "--no-replay-in-checkpoints",
+        action="store_true",
+        help="smaller checkpoints; a continued run is then not the run it would have been",
+    )
     parser.add_argument("--config", type=Path, help="a settings file; the options above go before it")
     parser.add_argument(
         "--parallel", type=common.positive_int, default=1, help="runs at the same time (default: %(default)s)"
@@ -89,8 +117,23 @@ def _request(args: argparse.Namespace) -> Request:
         batch_size=args.batch_size or settings.training.batch_size,
         lr=args.lr or settings.training.learning_rate,
         device=args.device or settings.hardware.device or "cpu",
+        lane=_lane(args, settings),
         overrides=laid,
     )
+
+
+def _lane(args: argparse.Namespace, settings: Any) -> dict[str, Any]:
+    """How each run is carried out, as far as the user says so."""
+    precision = args.precision or ("bf16" if settings.hardware.use_amp else None)
+    asked = {
+        "sampler": args.sampler,
+        "precision": precision,
+        "env_runners": args.env_runners,
+        "learners": args.learners,
+        "compiled": args.compile or None,
+        "checkpoint_replay": False if args.no_replay_in_checkpoints else None,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _check_device(device: str) -> None:
@@ -124,4 +167,6 @@ def _show_plan(rows: list[dict], args: argparse.Namespace) -> None:
     ]  # fmt: skip
     for line in table(header, body, right={3, 4, 5, 6, 7, 8, 9}):
         print(line)
-    print(f"{len(rows)} runs, {args.parallel} at a time, one CPU each; nothing was started (--dry-run)")
+    cpus = max((row["cpus"] for row in rows), default=1)
+    each = "one CPU each" if cpus == 1 else f"{cpus} CPUs each"
+    print(f"{len(rows)} runs, {args.parallel} at a time, {each}; nothing was started (--dry-run)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 # `info["outcome"]` of a fight that the learner won by killing the other team.
 WON_BY_KILL = 1
+# What an outcome counts for in the score: won, by kill or on time, 1; a draw 0.5 (`envs.simulation.state`).
+SCORES = {1: 1.0, 2: 1.0, 3: 0.5}
 
 
 class EpisodeLog:
@@ -55,7 +57,9 @@ class EpisodeLog:
                 "episode_length": self._length[ended].astype(np.float64),
             }
             if "outcome" in info:
-                columns["win_rate"] = (np.asarray(info["outcome"])[ended] == WON_BY_KILL).astype(np.float64)
+                outcome = np.asarray(info["outcome"])[ended]
+                columns["win_rate"] = (outcome == WON_BY_KILL).astype(np.float64)
+                columns["score"] = sum(value * (outcome == code) for code, value in SCORES.items())
             for name, total in self._terms.items():
                 columns[f"reward_terms/{name}"] = total[ended]
             for name, values in columns.items():
@@ -68,12 +72,13 @@ class EpisodeLog:
                 total[ended] = 0.0
 
     def means(self) -> dict[str, float]:
-        """Means over the last finished episodes: reward, episode_length, win_rate (strict), reward_terms/*.
+        """Means over the last finished episodes.
 
         Returns:
-            NaN for the first three as long as no episode has finished (or its outcome is unknown).
+            reward, episode_length, win_rate (strict), score, reward_terms/*; NaN for the first four as long
+            as no episode has finished (or its outcome is unknown).
         """
-        common = {"reward": math.nan, "episode_length": math.nan, "win_rate": math.nan}
+        common = dict.fromkeys(("reward", "episode_length", "win_rate", "score"), math.nan)
         return common | {name: float(rows.mean()) for name, rows in self._rows.items()}
 
     def get_state(self) -> dict[str, Any]:
@@ -95,3 +100,19 @@ class EpisodeLog:
             k.removeprefix("terms:"): np.array(v) for k, v in state.items() if k.startswith("terms:")
         }
         self._rows = {k.removeprefix("rows:"): np.array(v) for k, v in state.items() if k.startswith("rows:")}
+
+    @classmethod
+    def merged(cls, states: Sequence[Mapping[str, Any]]) -> EpisodeLog:
+        """The windows of several logs in one, to read its means.
+
+        Args:
+            states: From `get_state`, of one env runner each.
+        """
+        names = sorted({name for state in states for name in state if name.startswith("rows:")})
+        log = cls(0, 0)
+        log.finished = sum(int(state["finished"]) for state in states)
+        log._rows = {
+            name.removeprefix("rows:"): np.concatenate([state[name] for state in states if name in state])
+            for name in names
+        }
+        return log

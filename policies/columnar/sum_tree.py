@@ -4,9 +4,15 @@ The tree is a flat float64 array of 2 x leaves entries; entry 1 is the root, the
 and 2i + 1, leaf k is entry leaves + k, and the number of leaves is a power of two. A parent is always
 recomputed as the sum of its two children and never by adding a difference, so rounding errors do not pile
 up, and a tree rebuilt from its leaves equals the one that grew step by step bit for bit.
+
+Draws and updates go level by level over the whole batch instead of row by row: the loads of one level do not
+wait for each other, and no branch depends on a random number.
 """
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import numba
 import numpy as np
@@ -38,7 +44,11 @@ def set_leaves(tree: NDArray[np.float64], leaves: int, first: int, values: NDArr
 
 @numba.njit(cache=True)
 def update_leaves(
-    tree: NDArray[np.float64], leaves: int, indices: NDArray[np.int64], values: NDArray[np.float64]
+    tree: NDArray[np.float64],
+    leaves: int,
+    indices: NDArray[np.int64],
+    values: NDArray[np.float64],
+    nodes: NDArray[np.int64],
 ) -> None:
     """Set scattered leaves that are not zero; a zero leaf is not for sampling and stays so.
 
@@ -46,16 +56,29 @@ def update_leaves(
         tree: float64 (2 x leaves,), changed in place.
         leaves: Number of leaves.
         indices: int64 (count,), may repeat; the last one wins.
-        values: float64 (count,), above zero.
+        values: float64 (count,), above zero; a value that is not a number leaves its leaf as it is.
+        nodes: int64 (count,) or longer, scratch.
     """
+    count = 0
     for k in range(indices.shape[0]):
         node = indices[k] + leaves
-        if tree[node] > 0.0:
+        if tree[node] > 0.0 and not math.isnan(values[k]):
             tree[node] = values[k]
-            node //= 2
-            while node >= 1:
-                tree[node] = tree[2 * node] + tree[2 * node + 1]
-                node //= 2
+            nodes[count] = node
+            count += 1
+    level = leaves
+    while level > 1:
+        level //= 2
+        # Neighbours that share a parent need it once. Batches come in the order of the leaves, so the list
+        # shrinks to one entry towards the root; in another order a parent is only computed more often.
+        kept, last = 0, 0
+        for k in range(count):
+            node = nodes[k] >> 1
+            tree[node] = tree[2 * node] + tree[2 * node + 1]
+            nodes[kept] = node  # overwritten by the next one unless it is new
+            kept += node != last
+            last = node
+        count = kept
 
 
 @numba.njit(cache=True)
@@ -67,19 +90,75 @@ def sample_leaves(
     Args:
         tree: float64 (2 x leaves,) with a positive total.
         leaves: Number of leaves.
-        uniforms: float64 (count,) in [0, 1).
-        out: int64 (count,), receives the leaves.
+        uniforms: float64 (count,) in [0, 1); overwritten.
+        out: int64 (count,), receives the leaves in ascending order.
     """
     count = uniforms.shape[0]
     for k in range(count):
-        rest = (k + uniforms[k]) / count * tree[1]
-        node = 1
-        while node < leaves:
-            left = tree[2 * node]
+        uniforms[k] = (k + uniforms[k]) / count * tree[1]
+        out[k] = 1
+    level = 1
+    while level < leaves:
+        for k in range(count):
+            node = 2 * out[k]
+            left = tree[node]
             # The second condition keeps rounding at the right edge from walking into an empty subtree.
-            if rest < left or tree[2 * node + 1] <= 0.0:
-                node = 2 * node
-            else:
-                rest -= left
-                node = 2 * node + 1
-        out[k] = node - leaves
+            right_side = (uniforms[k] >= left) & (tree[node + 1] > 0.0)
+            uniforms[k] -= left if right_side else 0.0
+            out[k] = node + 1 if right_side else node
+        level *= 2
+    for k in range(count):
+        out[k] -= leaves
+
+
+@numba.njit(cache=True)
+def importance_weights(
+    tree: NDArray[np.float64], leaves: int, drawn: NDArray[np.int64], beta: float, out: NDArray[np.float32]
+) -> None:
+    """Weights that undo the preference for high priorities, the batch's largest being 1.
+
+    weight = (value of the leaf / smallest such value in the batch) ** -beta
+    (Schaul et al., 3.4, normalised by the batch's largest weight, so that the number of leaves cancels)
+
+    Args:
+        tree: float64 (2 x leaves,).
+        leaves: Number of leaves.
+        drawn: int64 (count,), leaves above zero.
+        beta: 0 no correction, 1 full.
+        out: float32 (count,), receives the weights.
+    """
+    smallest = np.inf
+    for k in range(drawn.shape[0]):
+        smallest = min(smallest, tree[leaves + drawn[k]])
+    # float32 is as exact as the result, and its power takes half the time.
+    exponent = np.float32(-beta)
+    for k in range(drawn.shape[0]):
+        out[k] = np.float32(tree[leaves + drawn[k]] / smallest) ** exponent
+
+
+@numba.njit(cache=True)
+def td_priorities(
+    td_errors: NDArray[np.floating[Any]], floor: float, alpha: float, out: NDArray[np.float64]
+) -> float:
+    """Priorities of TD errors (Schaul et al., 3.3, proportional variant).
+
+    priority = (|TD error| + floor) ** alpha
+
+    Args:
+        td_errors: (count,).
+        floor: Keeps a row of no error drawable.
+        alpha: 0 uniform, 1 in proportion.
+        out: float64 (count,), receives the priorities; NaN for an error that is not finite.
+
+    Returns:
+        The largest |TD error| + floor among the finite ones, 0 without any.
+    """
+    largest = 0.0
+    for k in range(td_errors.shape[0]):
+        base = abs(td_errors[k]) + floor
+        if base < np.inf:
+            largest = max(largest, base)
+            out[k] = base**alpha
+        else:
+            out[k] = np.nan
+    return largest

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from envs.registration import register
+from policies.columnar.flat_rows import FlatRows
 
 # Gymnasium ids that `envs.registration` registers.
 OWN_ID_PREFIX = "MLMonster/"
@@ -24,7 +26,8 @@ def make_vector_env(spec: Mapping[str, Any], num_envs: int) -> VectorEnv:
         num_envs: Fights side by side.
 
     Returns:
-        An environment that resets by itself on the step after an end (NEXT_STEP).
+        An environment that resets by itself on the step after an end (NEXT_STEP), with one row of numbers as
+        observation.
 
     Raises:
         ValueError: Neither id nor factory given, or an environment that resets in another way: its rows
@@ -54,4 +57,4 @@ def make_vector_env(spec: Mapping[str, Any], num_envs: int) -> VectorEnv:
             "the columnar runner takes the row after an end for the reset row, so it must be "
             "AutoresetMode.NEXT_STEP"
         )
-    return env
+    return FlatRows(env) if isinstance(env.single_observation_space, spaces.Dict) else env

@@ -13,13 +13,20 @@ from torch import Tensor
 
 from envs.configuration import load_dataclass
 from policies.combat_dqn import CombatDQN, CombatDQNConfig, mask_illegal
+from policies.rl_modules.masks import (
+    ACTION_MASK,
+    NEW_ACTION_MASK,
+    new_generator,
+    observation_size,
+    split_mask,
+)
+
+__all__ = ["ACTION_MASK", "NEW_ACTION_MASK", "CombatDQNModule"]
 
 # What RLlib's DQN loss looks up in the outputs of `forward_train`.
 QF_PREDS = "qf_preds"
 QF_NEXT_PREDS = "qf_next_preds"
 QF_TARGET_NEXT_PREDS = "qf_target_next_preds"
-ACTION_MASK = "action_mask"
-NEW_ACTION_MASK = "new_action_mask"
 
 
 class CombatDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI):
@@ -32,16 +39,14 @@ class CombatDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI):
     def setup(self) -> None:
         """Build the network from `model_config`; sizes come from the spaces."""
         settings: Any = self.model_config
-        observation_space: Any = self.observation_space
         action_space: Any = self.action_space
         network = dict(settings.get("network", {}))
-        network["observation_size"] = int(observation_space.shape[0])
+        network["observation_size"] = observation_size(self.observation_space)
         network["num_actions"] = int(action_space.n)
         self.net = CombatDQN(load_dataclass(CombatDQNConfig, network, "model_config.network"))
         self.double_q = bool(settings.get("double_q", True))
         self.epsilon = dict(settings.get("epsilon", {"initial": 0.0, "final": 0.0, "decay_steps": 0}))
-        # Not torch's global one: what else runs in the process must not change what is explored.
-        self.exploration_random = torch.Generator(device="cpu")
+        self.exploration_random = new_generator()
 
     def current_epsilon(self, env_steps: int) -> float:
         """Share of random actions after `env_steps` environment steps: linear, then constant."""
@@ -58,10 +63,28 @@ class CombatDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI):
         Returns:
             qf_preds float32 (row, action).
         """
-        q_values = self.net(batch[Columns.OBS])
-        if ACTION_MASK in batch:
-            q_values = mask_illegal(q_values, batch[ACTION_MASK])
-        return {QF_PREDS: q_values}
+        obs, mask = split_mask(batch)
+        q_values = self.net(obs).float()
+        return {QF_PREDS: q_values if mask is None else mask_illegal(q_values, mask)}
+
+    def act(self, columns: dict[str, Tensor], *, explore: bool, env_steps: int) -> dict[str, Tensor]:
+        """Actions for the columnar runner.
+
+        Args:
+            columns: obs (row, observation), action_mask bool (row, action) optional.
+            explore: Epsilon-greedy instead of greedy.
+            env_steps: Environment steps sampled so far; epsilon falls with them.
+
+        Returns:
+            actions int64 (row,).
+        """
+        if explore:
+            return self._forward_exploration(columns, t=env_steps)
+        return self._forward_inference(columns)
+
+    def acting_parameters(self) -> list[torch.nn.Parameter]:
+        """What an env runner in another process needs a copy of."""
+        return list(self.net.parameters())
 
     def make_target_networks(self) -> None:
         """Copy the network; the copy never drops units and takes no gradient."""
@@ -73,7 +96,7 @@ class CombatDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI):
 
     def forward_target(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Q-values of `obs` by the target network, unmasked, without dropout."""
-        return {QF_PREDS: self.target_net.q_values(batch[Columns.OBS], dropout=False)}
+        return {QF_PREDS: self.target_net.q_values(split_mask(batch)[0], dropout=False)}
 
     def _forward_inference(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -93,8 +116,9 @@ class CombatDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI):
             draw = torch.rand((rows, num_actions + 1), generator=self.exploration_random).to(q_values.device)
             # The largest of independent uniforms is each legal one with equal chance.
             scores = draw[:, 1:]
-            if ACTION_MASK in batch:
-                scores = scores.masked_fill(~batch[ACTION_MASK], -1.0)
+            mask = split_mask(batch)[1]
+            if mask is not None:
+                scores = scores.masked_fill(~mask, -1.0)
             explore = draw[:, 0] < self.current_epsilon(t)
             return {Columns.ACTIONS: torch.where(explore, scores.argmax(dim=-1), q_values.argmax(dim=-1))}
 
@@ -104,14 +128,13 @@ class CombatDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI):
         The next actions are chosen among the legal ones only, without dropout and without gradient: the
         target is detached in the loss, so a graph for it would be built and thrown away.
         """
-        output = {QF_PREDS: self.net(batch[Columns.OBS])}
+        output = {QF_PREDS: self.net(split_mask(batch)[0])}
         with torch.no_grad():
-            next_obs = batch[Columns.NEXT_OBS]
-            target = self.forward_target({Columns.OBS: next_obs})[QF_PREDS]
+            next_obs, next_mask = split_mask(batch, Columns.NEXT_OBS)
+            target = self.target_net.q_values(next_obs, dropout=False)
             online = self.net.q_values(next_obs, dropout=False) if self.double_q else target
-            if NEW_ACTION_MASK in batch:
-                target = mask_illegal(target, batch[NEW_ACTION_MASK])
-                online = mask_illegal(online, batch[NEW_ACTION_MASK])
+            if next_mask is not None:
+                target, online = mask_illegal(target, next_mask), mask_illegal(online, next_mask)
         output[QF_TARGET_NEXT_PREDS] = target
         output[QF_NEXT_PREDS] = online
         return output

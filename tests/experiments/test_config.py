@@ -30,7 +30,6 @@ def test_a_file_for_the_whole_product_loads_and_idle_settings_are_named(tmp_path
     }
     assert without_effect(settings) == [
         "hardware.max_vram_gb",
-        "hardware.use_amp",
         "checkpoints.save_frequency",
         "checkpoints.keep_last_n",
         "curriculum.enabled",

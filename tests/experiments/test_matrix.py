@@ -24,9 +24,9 @@ def test_learning_rate_is_the_types_times_the_archetypes_share_of_3e4() -> None:
     aggressive, tank = resolve(request(archetypes=("aggressive", "tank")))
     rate = {run.archetype: run.settings["trial"]["training"]["learning_rate"] for run in (aggressive, tank)}
     assert rate["aggressive"] == pytest.approx(rate["tank"] * 4 / 3)
-    assert aggressive.settings["trial"]["final_epsilon"] == 0.10
+    assert aggressive.settings["trial"]["noise"] == 0.10
     assert aggressive.settings["trial"]["reward_scale"] == 1.5
-    assert tank.settings["trial"]["final_epsilon"] == 0.1 and tank.settings["trial"]["reward_scale"] == 1.0
+    assert tank.settings["trial"]["noise"] == 0.1 and tank.settings["trial"]["reward_scale"] == 1.0
     given = resolve(request(archetypes=("aggressive",), lr=1e-3))[0]
     assert given.settings["trial"]["training"]["learning_rate"] == 1e-3
 

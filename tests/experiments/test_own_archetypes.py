@@ -47,7 +47,7 @@ def test_the_settings_hold_the_content_and_no_path(mine: Path) -> None:
     assert run.settings["archetypes"] == archetypes.definitions(["ant"])
     assert sorted(run.settings["archetypes"]) == ["ant", "bee"] and str(mine) not in run.json
     # The archetype's own rate: mage 3.5e-4 / 3e-4.
-    assert run.settings["trial"]["final_epsilon"] == 0.12
+    assert run.settings["trial"]["noise"] == 0.12
     (tank,) = cell("tank")
     assert "archetypes" not in tank.settings
 

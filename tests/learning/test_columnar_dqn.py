@@ -5,20 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from policies.profiles import combat_dqn_run
-from policies.training import build_combat_dqn
+from policies.profiles import resolve_run
+from policies.training import build_trainer
 
 pytestmark = pytest.mark.ray
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_cartpole_is_learned(seed: int) -> None:
-    run = combat_dqn_run(
+    run = resolve_run(
+        "combat_dqn",
         {"factory": "tests.policies.fake_env:cartpole"},
         seed=seed,
         overrides={"training": {"epochs": 15, "reward_unit": 10.0}},
     )
-    trainer = build_combat_dqn(run)
+    trainer = build_trainer(run)
     try:
         returns = [trainer.train_epoch()["reward"] for _ in range(run["training"]["epochs"])]
     finally:

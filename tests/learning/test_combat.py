@@ -8,8 +8,8 @@ from envs import archetypes
 from experiments.evaluation import play_fights
 from experiments.seeds import Purpose
 from experiments.trainable import torch_policy
-from policies.profiles import combat_dqn_run
-from policies.training import build_combat_dqn
+from policies.profiles import resolve_run
+from policies.training import build_trainer
 
 pytestmark = pytest.mark.ray
 
@@ -17,13 +17,14 @@ pytestmark = pytest.mark.ray
 @pytest.mark.parametrize(("archetype", "floor"), [("mage", 0.9), ("tank", 0.65)])
 def test_a_short_run_beats_the_traditional_ai(archetype: str, floor: float) -> None:
     noise = archetypes.load(archetype).training.exploration_noise or 0.1
-    run = combat_dqn_run(
+    run = resolve_run(
+        "combat_dqn",
         {"id": "MLMonster/Combat-v0", "archetype": archetype},
         seed=3,
-        final_epsilon=noise,
+        noise=noise,
         overrides={"training": {"epochs": 10}},
     )
-    trainer = build_combat_dqn(run)
+    trainer = build_trainer(run)
     try:
         for _ in range(run["training"]["epochs"]):
             trainer.train_epoch()

@@ -82,6 +82,34 @@ class CountingVectorEnv(VectorEnv):
         return np.stack(columns, axis=1).astype(np.float32)
 
 
+class ContinuousCountingVectorEnv(CountingVectorEnv):
+    """The counting environment with two continuous controls in [-1, 1], and no mask."""
+
+    def __init__(self, num_envs: int, check_actions: bool = True) -> None:
+        super().__init__(num_envs, check_actions=False)
+        self.check_controls = check_actions
+        self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, num_envs)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Start episode 0 everywhere."""
+        obs, _ = super().reset(seed=seed)
+        return obs, {}
+
+    def step(self, actions: NDArray[Any]) -> Any:
+        """As the counting environment does it."""
+        if self.check_controls:
+            assert actions.shape == (self.num_envs, 2) and (np.abs(actions) <= 1.0).all(), actions
+        obs, reward, terminated, truncated, info = super().step(np.zeros(self.num_envs, np.int64))
+        del info["action_mask"]
+        return obs, reward, terminated, truncated, info
+
+
+def continuous_counting(num_envs: int, **arguments: Any) -> ContinuousCountingVectorEnv:
+    """Factory of the continuous counting environment."""
+    return ContinuousCountingVectorEnv(num_envs, **arguments)
+
+
 def counting(num_envs: int, **arguments: Any) -> CountingVectorEnv:
     """Factory of the counting environment."""
     return CountingVectorEnv(num_envs, **arguments)

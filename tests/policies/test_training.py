@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,42 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from envs.configuration import ConfigError, merge
+from envs.configuration import ConfigError
 from policies.checkpoint import CheckpointError
-from policies.profiles import combat_dqn_run
-from policies.training import CombatDQNTrainer, build_combat_dqn, seed_everything
+from policies.training import AnyTrainer, build_trainer, seed_everything
+from tests.policies.tiny_runs import ALGORITHMS, equal, steady, tiny_run, weights
 
 pytestmark = pytest.mark.ray
 
-TINY: dict[str, Any] = {
-    "model": {"hidden_dims": [16, 8], "dropout": 0.1},
-    "training": {
-        "epochs": 6,
-        "batch_size": 32,
-        "num_envs": 4,
-        "rollout_length": 5,
-        "rounds_per_epoch": 4,
-        "updates_per_round": 3,
-        "learning_starts": 40,
-        "buffer_capacity": 160,
-        "target_period": 5,
-        "n_step": 3,
-    },
-}
-Build = Callable[..., CombatDQNTrainer]
+Build = Callable[..., Any]
 
 
 @pytest.fixture
 def build() -> Iterator[Build]:
-    made: list[CombatDQNTrainer] = []
+    made: list[AnyTrainer] = []
 
-    def builder(seed: int = 0, env: str = "counting", **overrides: Any) -> CombatDQNTrainer:
-        run = combat_dqn_run(
-            {"factory": f"tests.policies.fake_env:{env}"}, seed=seed, overrides=merge(TINY, overrides)
-        )
-        made.append(build_combat_dqn(run))
+    def builder(algorithm: str = "dqn", **settings: Any) -> AnyTrainer:
+        made.append(build_trainer(tiny_run(algorithm, **settings)))
         return made[-1]
 
     yield builder
@@ -53,27 +36,10 @@ def build() -> Iterator[Build]:
         trainer.stop()
 
 
-def weights(trainer: CombatDQNTrainer) -> list[torch.Tensor]:
-    return [tensor.clone() for tensor in trainer.model().state_dict().values()]
-
-
-def equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def steady(metrics: dict[str, float]) -> dict[str, float]:
-    """Metrics without clocks; NaN as text, so that they compare."""
-    clocks = ("seconds_", "epoch_s", "env_steps_per_s", "updates_per_s")
-    return {
-        name: value if value == value else -1.0
-        for name, value in metrics.items()
-        if not name.startswith(clocks)
-    }
-
-
-def test_same_seed_same_weights_and_another_seed_differs(build: Build) -> None:
-    first, other = build(seed=1), build(seed=2)
-    second = build(seed=1)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_same_seed_same_weights_and_another_seed_differs(build: Build, algorithm: str) -> None:
+    first, other = build(algorithm, seed=1), build(algorithm, seed=2)
+    second = build(algorithm, seed=1)
     for trainer in (first, second, other):
         seed_everything(trainer.run.seed)
         start = weights(trainer)
@@ -84,14 +50,15 @@ def test_same_seed_same_weights_and_another_seed_differs(build: Build) -> None:
     assert not equal(weights(first), weights(other))
 
 
-def test_resumed_run_equals_one_never_stopped(build: Build, tmp_path: Path) -> None:
-    """The ring has gone round, episodes run, dropout draws from the global state: all must come back."""
-    whole = build(seed=3)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_resumed_run_equals_one_never_stopped(build: Build, tmp_path: Path, algorithm: str) -> None:
+    """The ring has gone round, episodes run, noise comes from the global state: all must come back."""
+    whole = build(algorithm, seed=3)
     for _ in range(3):
         whole.train_epoch()
     folder = whole.save(tmp_path / "checkpoint")
     rest = [steady(whole.train_epoch()) for _ in range(3)]
-    resumed = build(seed=3)
+    resumed = build(algorithm, seed=3)
     resumed.train_epoch()  # whatever it has done before must not matter
     resumed.restore(folder)
     again = [steady(resumed.train_epoch()) for _ in range(3)]
@@ -100,15 +67,69 @@ def test_resumed_run_equals_one_never_stopped(build: Build, tmp_path: Path) -> N
     assert resumed.epoch == 6
 
 
-def test_resuming_before_the_first_epoch(build: Build, tmp_path: Path) -> None:
-    whole = build(seed=3)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_resuming_before_the_first_epoch(build: Build, tmp_path: Path, algorithm: str) -> None:
+    whole = build(algorithm, seed=3)
     folder = whole.save(tmp_path / "start")
     whole.train_epoch()
-    resumed = build(seed=3)
+    resumed = build(algorithm, seed=3)
     resumed.train_epoch()
     resumed.restore(folder)
     resumed.train_epoch()
     assert equal(weights(whole), weights(resumed))
+
+
+def test_penalty_of_ppo_resumes(build: Build, tmp_path: Path) -> None:
+    """The weight of the KL penalty moves with the divergence; RLlib loses it when it restores."""
+    settings = {"training": {"kl_coeff": 0.3, "kl_target": 1e-6}}
+    whole = build("ppo", **settings)
+    whole.train_epoch()
+    # Far above the target in both rounds: 0.3 x 1.5 x 1.5
+    assert whole.algorithm.learner.kl_coeff == pytest.approx(0.3 * 1.5 * 1.5)
+    folder = whole.save(tmp_path / "checkpoint")
+    resumed = build("ppo", **settings)
+    resumed.restore(folder)
+    assert resumed.algorithm.learner.kl_coeff == whole.algorithm.learner.kl_coeff
+    assert steady(resumed.train_epoch()) == steady(whole.train_epoch())
+    assert equal(weights(whole), weights(resumed))
+
+
+def test_temperature_of_sac_resumes(build: Build, tmp_path: Path) -> None:
+    whole = build("sac", training={"alpha_learning_rate": 0.1})
+    whole.train_epoch()
+    folder = whole.save(tmp_path / "checkpoint")
+    alpha = whole.algorithm.learner.log_alpha.detach().clone()
+    resumed = build("sac", training={"alpha_learning_rate": 0.1})
+    assert resumed.algorithm.learner.log_alpha != alpha
+    resumed.restore(folder)
+    assert resumed.algorithm.learner.log_alpha == alpha
+
+
+def test_checkpoint_without_replay_says_that_it_is_not_exact(
+    build: Build, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = build(checkpoint_replay=False)
+    trainer.train_epoch()
+    folder = trainer.save(tmp_path / "light")
+    assert not (folder / "replay").exists()
+    resumed = build()
+    with caplog.at_level(logging.WARNING, logger="policies.checkpoint"):
+        resumed.restore(folder)
+    assert "holds no replay buffer" in caplog.text and "will not equal" in caplog.text
+    assert resumed.epoch == 1 and len(resumed.algorithm.replay) == 0
+    resumed.train_epoch()
+
+
+def test_replay_segments_are_shared_between_checkpoints(build: Build, tmp_path: Path) -> None:
+    trainer = build(training={"buffer_capacity": 4000})
+    trainer.train_epoch()
+    one = trainer.save(tmp_path / "one")
+    trainer.train_epoch()
+    two = trainer.save(tmp_path / "two")
+    names = {path.name for path in (one / "replay").glob("steps-*")}
+    assert names and names < {path.name for path in (two / "replay").glob("steps-*")}
+    for name in names:
+        assert (one / "replay" / name).stat().st_ino == (two / "replay" / name).stat().st_ino
 
 
 def test_metrics_by_hand(build: Build) -> None:
@@ -157,7 +178,7 @@ def test_checkpoint_replaces_and_leaves_nothing_beside(build: Build, tmp_path: P
     trainer.save(tmp_path / "c")
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
     files = {path.name for path in (tmp_path / "c").iterdir()}
-    assert files == {"weights.safetensors", "target.safetensors", "state.npz", "state.json"}
+    assert files == {"weights.safetensors", "state.npz", "state.json", "replay"}
     assert json.loads((tmp_path / "c" / "state.json").read_text())["epoch"] == 2
 
 
@@ -179,6 +200,31 @@ def test_failed_save_keeps_the_old_checkpoint(
     assert json.loads((tmp_path / "c" / "state.json").read_text())["epoch"] == 1
 
 
+def test_replacement_that_fails_or_is_killed_halfway_leaves_the_old_checkpoint(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = build()
+    trainer.train_epoch()
+    folder = trainer.save(tmp_path / "c")
+    trainer.train_epoch()
+    rename = os.rename
+
+    def failing(source: Any, target: Any) -> None:
+        if ".writing-" in str(source):
+            raise OSError("Read-only file system")
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("policies.checkpoint.os.rename", failing)
+        with pytest.raises(OSError, match="Read-only"):
+            trainer.save(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    # Killed between the two renames: only the old one is there, under its name for a moment.
+    os.rename(folder, tmp_path / "c.old-0123abcd")
+    trainer.restore(folder)
+    assert trainer.epoch == 1 and [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
 def test_bad_checkpoints_are_refused(build: Build, tmp_path: Path) -> None:
     trainer = build()
     trainer.train_epoch()
@@ -190,6 +236,12 @@ def test_bad_checkpoints_are_refused(build: Build, tmp_path: Path) -> None:
     (torn / "state.npz").write_bytes((good / "state.npz").read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="not a whole checkpoint"):
         trainer.restore(torn)
+    changed = tmp_path / "changed"
+    shutil.copytree(good, changed)
+    segment = next((changed / "replay").glob("steps-*"))
+    segment.write_bytes(segment.read_bytes()[:-1] + b"!")
+    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+        trainer.restore(changed)
     other = build(training={"batch_size": 16})
     with pytest.raises(CheckpointError, match=r"training.batch_size"):
         other.restore(good)
@@ -199,8 +251,8 @@ def test_bad_checkpoints_are_refused(build: Build, tmp_path: Path) -> None:
 
 
 def test_bad_settings_are_refused_before_anything_is_built() -> None:
-    run = combat_dqn_run({"factory": "tests.policies.fake_env:counting"}, overrides=TINY)
+    run = tiny_run("dqn")
     with pytest.raises(ConfigError, match=r"training.batch_size.*at least 1"):
-        build_combat_dqn({**run, "training": {**run["training"], "batch_size": 0}})
-    with pytest.raises(ConfigError, match="did you mean 'final_epsilon'"):
-        build_combat_dqn({**run, "final_epsilom": 0.1})
+        build_trainer({**run, "training": {**run["training"], "batch_size": 0}})
+    with pytest.raises(ConfigError, match="did you mean 'noise'"):
+        build_trainer({**run, "nosie": 0.1})

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import itertools
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
 from policies.columnar.dqn import ColumnarDQNConfig
 from policies.columnar.env_runner import ColumnarEnvRunner
 from policies.columnar.rollout import Rollout
-from policies.profiles import combat_dqn_run, load_run
+from policies.profiles import load_run, resolve_run
+from policies.settings import DQNRun
 
-TINY = {
+TINY: dict[str, dict[str, Any]] = {
     "model": {"hidden_dims": [8], "observation_size": 4, "num_actions": 4},
     "training": {
         "num_envs": 5,
@@ -24,16 +27,19 @@ TINY = {
     },
 }
 
+CARTPOLE = {"model": {"hidden_dims": [8]}, "training": {**TINY["training"], "num_envs": 2}}
 
-def runner(seed: int = 0, reward_scale: float = 1.0, final_epsilon: float = 0.1) -> ColumnarEnvRunner:
-    run = combat_dqn_run(
+
+def runner(seed: int = 0, reward_scale: float = 1.0, noise: float = 0.1) -> ColumnarEnvRunner:
+    run = resolve_run(
+        "combat_dqn",
         {"factory": "tests.policies.fake_env:counting"},
         seed=seed,
         reward_scale=reward_scale,
-        final_epsilon=final_epsilon,
+        noise=noise,
         overrides=TINY,
     )
-    made = ColumnarEnvRunner(config=ColumnarDQNConfig.of_run(load_run(run)))
+    made = ColumnarEnvRunner(config=ColumnarDQNConfig.of_run(cast(DQNRun, load_run(run))))
     made.module.exploration_random.manual_seed(seed)
     return made
 
@@ -47,7 +53,7 @@ def test_columns_hold_what_the_environment_said() -> None:
     rounds = sampled(runner(), 12)
     for before, after in itertools.pairwise(rounds):
         assert np.array_equal(before.obs[:, -1], after.obs[:, 0])
-        assert np.array_equal(before.action_mask[:, -1], after.action_mask[:, 0])
+        assert np.array_equal(masks(before)[:, -1], masks(after)[:, 0])
     obs = np.concatenate([r.obs[:, :-1] for r in rounds], axis=1)
     nxt = np.concatenate([r.obs[:, 1:] for r in rounds], axis=1)
     valid = np.concatenate([r.valid for r in rounds], axis=1)
@@ -65,8 +71,8 @@ def test_columns_hold_what_the_environment_said() -> None:
 
 
 def test_actions_are_legal_and_all_legal_ones_are_tried() -> None:
-    rounds = sampled(runner(final_epsilon=1.0), 20)  # the environment asserts legality itself
-    mask = np.concatenate([r.action_mask[:, :-1] for r in rounds], axis=1)
+    rounds = sampled(runner(noise=1.0), 20)  # the environment asserts legality itself
+    mask = np.concatenate([masks(r)[:, :-1] for r in rounds], axis=1)
     actions = np.concatenate([r.actions for r in rounds], axis=1)
     assert np.take_along_axis(mask, actions[..., None], axis=2).all()
     # Where actions 0, 1 and 3 are legal each comes about as often.
@@ -81,10 +87,16 @@ def test_greedy_play_takes_the_best_legal_action() -> None:
     q_values = made.module.compute_q_values(
         {
             "obs": _tensor(rollout.obs[:, :-1].reshape(-1, 4)),
-            "action_mask": _tensor(rollout.action_mask[:, :-1].reshape(-1, 4)),
+            "action_mask": _tensor(masks(rollout)[:, :-1].reshape(-1, 4)),
         }
     )["qf_preds"]
     assert q_values.argmax(dim=1).tolist() == rollout.actions.reshape(-1).tolist()
+
+
+def masks(rollout: Rollout) -> NDArray[np.bool_]:
+    """The masks of a round of discrete actions."""
+    assert rollout.action_mask is not None
+    return rollout.action_mask
 
 
 def _tensor(array: Any) -> Any:
@@ -126,3 +138,25 @@ def test_state_continues_exactly() -> None:
         for name in ("obs", "action_mask", "actions", "rewards", "terminated", "truncated", "valid"):
             assert np.array_equal(getattr(a, name), getattr(b, name)), name
     assert made.episodes.means() == other.episodes.means() and made.env_steps == other.env_steps
+
+
+def test_environment_without_state_is_refused_or_started_anew() -> None:
+    run = resolve_run("combat_dqn", {"factory": "tests.policies.fake_env:cartpole"}, overrides=CARTPOLE)
+    made, other = (
+        ColumnarEnvRunner(config=ColumnarDQNConfig.of_run(cast(DQNRun, load_run(run)))) for _ in range(2)
+    )
+    sampled(made, 30)
+    with pytest.raises(ValueError, match=r"no get_state\(\)"):
+        made.sampler_state()
+    state = made.sampler_state(exact=False)
+    assert not state["exact"] and not state["started"]
+    other.set_sampler_state(state)
+    assert other.env_steps == made.env_steps and other.rounds == 30
+    assert other.episodes.means() == made.episodes.means() and other.episodes.finished > 0
+    # Its episodes begin anew: nothing of a running one is left.
+    assert not other.episodes.get_state()["return"].any()
+    assert np.array_equal(other.sample().obs[:, 0], _first_observations(other))
+
+
+def _first_observations(made: ColumnarEnvRunner) -> Any:
+    return made.env.reset(seed=made.env_seed)[0]

@@ -1,4 +1,4 @@
-"""Replay: n-step windows by hand, a naive twin, frequencies, autoreset rows, exact state."""
+"""Replay: n-step windows by hand, kinds of actions, masks, weights, priorities after overwriting, errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
+import torch
+from numpy.typing import NDArray
 
 from policies.columnar.replay import PrioritizedReplay
 from policies.columnar.rollout import Rollout
@@ -25,6 +26,11 @@ def buffer(**settings: Any) -> PrioritizedReplay:
     return PrioritizedReplay(**{**defaults, **settings})
 
 
+def masks_of(rollout: Rollout) -> NDArray[np.bool_]:
+    assert rollout.action_mask is not None
+    return rollout.action_mask
+
+
 class Player:
     """Plays the counting environment with action 0 and hands out rounds."""
 
@@ -36,14 +42,15 @@ class Player:
 
     def round(self, time: int) -> Rollout:
         rollout = Rollout.empty(self.env.num_envs, time, 4, 4)
-        rollout.obs[:, 0], rollout.action_mask[:, 0] = self.obs, self.mask
+        masks = masks_of(rollout)
+        rollout.obs[:, 0], masks[:, 0] = self.obs, self.mask
         for t in range(time):
             obs, reward, terminated, truncated, info = self.env.step(np.zeros(self.env.num_envs, np.int64))
             rollout.rewards[:, t], rollout.valid[:, t] = reward, ~self.after_done
             rollout.terminated[:, t], rollout.truncated[:, t] = terminated, truncated
-            rollout.obs[:, t + 1], rollout.action_mask[:, t + 1] = obs, info["action_mask"]
+            rollout.obs[:, t + 1], masks[:, t + 1] = obs, info["action_mask"]
             self.after_done = terminated | truncated
-        self.obs, self.mask = rollout.obs[:, -1].copy(), rollout.action_mask[:, -1].copy()
+        self.obs, self.mask = rollout.obs[:, -1].copy(), masks[:, -1].copy()
         return rollout
 
 
@@ -103,7 +110,7 @@ def naive_windows(
 ) -> dict[tuple[float, ...], Any]:
     """Plain-Python twin: every window that starts at or after step `first` and is complete."""
     obs = np.concatenate([r.obs[:, :-1] for r in rounds] + [rounds[-1].obs[:, -1:]], axis=1)
-    mask = np.concatenate([r.action_mask[:, :-1] for r in rounds] + [rounds[-1].action_mask[:, -1:]], axis=1)
+    mask = np.concatenate([masks_of(r)[:, :-1] for r in rounds] + [masks_of(rounds[-1])[:, -1:]], axis=1)
     rewards = np.concatenate([r.rewards for r in rounds], axis=1)
     terminated = np.concatenate([r.terminated for r in rounds], axis=1)
     truncated = np.concatenate([r.truncated for r in rounds], axis=1)
@@ -169,22 +176,6 @@ def test_drawn_rows_equal_a_naive_twin(n_step: int, time: int, rounds: int) -> N
     assert seen == set(expected)
 
 
-def test_frequencies_follow_priorities() -> None:
-    replay = buffer(n_step=1, alpha=0.5, priority_floor=1e-12, seed=3)
-    replay.add(hand_made([0.0] * 8, {}))
-    slots = np.arange(8)
-    # alpha 0.5: chances in proportion to 1 2 3 4 5 6 7 8
-    replay.update_priorities(slots, (np.arange(1, 9) ** 2).astype(np.float32))
-    counts = np.zeros(8)
-    for _ in range(200):
-        drawn = replay.sample(1, beta=0.0).slots
-        np.add.at(counts, drawn, 1)
-    for _ in range(100):
-        np.add.at(counts, replay.sample(50, beta=0.0).slots, 1)
-    expected = np.arange(1, 9) / 36 * counts.sum()
-    assert stats.chisquare(counts, expected).pvalue > 1e-3
-
-
 def test_importance_weights_by_hand() -> None:
     replay = buffer(n_step=1, alpha=1.0, priority_floor=1e-12)
     replay.add(hand_made([0.0, 0.0], {}))
@@ -205,36 +196,97 @@ def test_new_rows_get_the_highest_priority_seen() -> None:
     assert np.abs(counts - np.array([100, 600, 600])).max() <= 2
 
 
-def test_state_comes_back_exactly() -> None:
-    def grow(replay: PrioritizedReplay, player: Player, rounds: int) -> list[Any]:
-        drawn = []
-        for _ in range(rounds):
-            replay.add(player.round(4))
-            for _ in range(3):
-                batch = replay.sample(16, beta=0.4)
-                drawn.append((batch.slots.tolist(), {n: c.tolist() for n, c in batch.columns.items()}))
-                replay.update_priorities(batch.slots, batch.columns["rewards"].numpy() / np.float32(1000))
-        return drawn
+def test_continuous_actions_without_masks() -> None:
+    replay = buffer(action_shape=(2,), num_actions=0, n_step=1)
+    rollout = Rollout.empty(1, 3, 4, action_shape=(2,))
+    rollout.obs[0, :, 0] = np.arange(4)
+    rollout.actions[0] = [[0.5, -1.0], [0.25, 1.0], [0.0, 0.125]]
+    rollout.valid[:] = True
+    replay.add(rollout)
+    batch = replay.sample(64, beta=0.4)
+    assert set(batch.columns) == {
+        "obs", "new_obs", "actions", "rewards", "terminateds", "n_step", "weights"
+    }  # fmt: skip
+    assert batch.columns["actions"].dtype == torch.float32 and batch.columns["actions"].shape == (64, 2)
+    expected = torch.tensor([[0.5, -1.0], [0.25, 1.0], [0.0, 0.125]])[batch.slots]
+    assert torch.equal(batch.columns["actions"], expected)
 
-    for before in (2, 30):  # a ring that is not full, and one that went round
-        player, replay = Player(3), buffer(num_envs=3, capacity=3 * 29, seed=5)
-        grow(replay, player, before)
-        state = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in replay.get_state().items()}
-        env_state, obs, mask, after = player.env.get_state(), player.obs, player.mask, player.after_done
-        going_on = grow(replay, player, 5)
-        other, again = buffer(num_envs=3, capacity=3 * 29, seed=99), Player(3)
-        other.set_state(state)
-        again.env.set_state(env_state)
-        again.obs, again.mask, again.after_done = obs, mask, after
-        assert grow(other, again, 5) == going_on
+
+def test_discrete_actions_and_masks_of_more_than_one_byte() -> None:
+    random = np.random.default_rng(0)
+    replay = buffer(num_actions=19, n_step=1)
+    rollout = Rollout.empty(1, 5, 4, 19)
+    rollout.actions[0] = [18, 3, 0, 11, 7]
+    rollout.action_mask = random.random((1, 6, 19)) < 0.5
+    rollout.valid[:] = True
+    replay.add(rollout)
+    batch = replay.sample(64, beta=0.4)
+    columns = {name: column.numpy() for name, column in batch.columns.items()}
+    assert columns["actions"].dtype == np.int64 and columns["actions"].shape == (64,)
+    assert columns["actions"].tolist() == rollout.actions[0, batch.slots].tolist()
+    assert columns["action_mask"].dtype == np.bool_
+    assert np.array_equal(columns["action_mask"], rollout.action_mask[0, batch.slots])
+    assert np.array_equal(columns["new_action_mask"], rollout.action_mask[0, batch.slots + 1])
+
+
+def test_a_batch_reuses_its_memory() -> None:
+    replay = buffer()
+    replay.add(hand_made([1.0] * 9, {}))
+    first = replay.sample(8, beta=0.4)
+    places = [column.data_ptr() for column in first.columns.values()]
+    again = replay.sample(8, beta=0.4)
+    assert again is first and [column.data_ptr() for column in again.columns.values()] == places
+    assert replay.sample(9, beta=0.4) is not first
+
+
+def test_uniform_sampling_ignores_priorities() -> None:
+    replay = buffer(n_step=1, alpha=0.0)
+    replay.add(hand_made([0.0] * 4, {}))
+    replay.update_priorities(np.arange(4), np.array([1000.0, 0.0, 0.0, 0.0], np.float32))
+    batch = replay.sample(400, beta=1.0)
+    # 400 slices over 4 windows: exactly 100 each
+    assert np.bincount(batch.slots).tolist() == [100, 100, 100, 100]
+    assert batch.columns["weights"].tolist() == [1.0] * 400
+
+
+def test_a_slot_drawn_twice_keeps_the_last_priority() -> None:
+    replay = buffer(n_step=1, alpha=1.0, priority_floor=0.5)
+    replay.add(hand_made([0.0] * 3, {}))
+    replay.update_priorities(np.array([1, 0, 1]), np.array([9.0, 1.0, 2.0], np.float32))
+    # 1 + 0.5, 2 + 0.5, and slot 2 as new: 1; the step to come has none
+    assert replay.leaves.tolist() == [1.5, 2.5, 1.0, 0.0]
+
+
+def test_an_error_that_is_not_finite_changes_nothing() -> None:
+    replay = buffer(n_step=1, alpha=1.0, priority_floor=0.5)
+    replay.add(hand_made([0.0] * 3, {}))
+    replay.update_priorities(np.arange(3), np.array([np.nan, np.inf, 2.0], np.float32))
+    assert replay.leaves.tolist() == [1.0, 1.0, 2.5, 0.0] and replay.scalars["max_priority"] == 2.5
+
+
+def test_overwritten_slots_keep_what_they_have() -> None:
+    # A ring of 6: steps 0-4, then 5-7 lie in rows 5, 0, 1, and row 2 waits for what comes.
+    replay = buffer(capacity=6, n_step=1, alpha=1.0, priority_floor=0.5)
+    replay.add(hand_made([0.0] * 4, {}))
+    replay.sample(4, beta=0.0)
+    replay.add(hand_made([0.0] * 4, {}))
+    slots = np.array([0, 1, 2, 3])
+    replay.update_priorities(slots, np.array([7.0, 7.0, 7.0, 7.0], np.float32))
+    # Rows 0 and 1 hold new windows of priority 1, row 2 none; row 3 still holds the step that was drawn.
+    assert replay.leaves.tolist() == [1.0, 1.0, 0.0, 7.5, 1.0, 1.0]
 
 
 def test_errors_name_the_remedy() -> None:
     with pytest.raises(ValueError, match="raise capacity"):
         buffer(capacity=4)
-    with pytest.raises(ValueError, match="add rounds"):
-        buffer().sample(4, beta=0.4)
+    with pytest.raises(ValueError, match="flatten"):
+        buffer(action_shape=(2, 3))
+    for alpha in (0.0, 0.6):
+        with pytest.raises(ValueError, match="add rounds"):
+            buffer(alpha=alpha).sample(4, beta=0.4)
     with pytest.raises(ValueError, match="raise buffer_capacity"):
         buffer(capacity=8).add(hand_made([0.0] * 8, {}))
-    with pytest.raises(ValueError, match="settings of the saved run"):
-        buffer(capacity=32).set_state(buffer(capacity=64).get_state())
+    with pytest.raises(ValueError, match="num_actions=0"):
+        buffer().add(Rollout.empty(1, 4, 4))
+    with pytest.raises(ValueError, match="runner's number"):
+        buffer(num_envs=2).add(hand_made([0.0] * 4, {}))
