@@ -50,17 +50,36 @@ test-learning test-chaos test-extensions:
 
 bench: install warm ## the commands behind the published figures
 	@found=0; for script in bench/*.py; do \
-		name=$$(basename "$$script" .py); case "$$name" in "*"|__init__|machine|rates) continue;; esac; \
+		name=$$(basename "$$script" .py); case "$$name" in "*"|__init__|machine|rates|curve_tasks|curves_plot|pendulum) continue;; esac; \
 		found=1; echo "== bench.$$name"; $(BIN)/python -m "bench.$$name" $(ARGS); \
 	done; [ $$found = 1 ] || echo "bench: no benchmark in this release, so nothing was run"
 
+# Trainers beside bench.training, each with what it imports; their own requirements name older versions than ours.
+TRAINERS := tianshou deepdiff h5py matplotlib contourpy cycler fonttools kiwisolver ordered-set overrides \
+	pyparsing sensai-utils tqdm torchrl tensordict hoptorch orjson pyvers sample-factory colorlog faster-fifo \
+	signal-slot-mp threadpoolctl gym gym-notices markdown-it-py mdurl opt_einsum pyro-api pyro-ppl rich rich-argparse
+
+# PufferLib is compiled here: without its games, which it would download, and without CUDA, which it takes where
+# it finds nvcc. Its setup.py forgets to set `c_extension_paths` when told so; the line in puffer.pth does.
+define pufferlib
+site=$(1); echo 'import builtins; builtins.c_extension_paths = []' > "$$site/puffer.pth"; \
+	NO_OCEAN=1 PATH=/usr/bin:/bin $(BIN)/python -m pip --disable-pip-version-check \
+		--python $(VENV)-peers/bin/python install --quiet --no-deps --no-build-isolation \
+		--constraint constraints.txt pufferlib \
+	|| echo "peers: PufferLib could not be built (it needs g++ in /usr/bin), so its rows will say that it is missing"; \
+	rm "$$site/puffer.pth"
+endef
+
 # Its own packages beside those of .venv: JAX in .venv would slow every start of RLlib.
-peers: install ## slow: the public environments that bench.simulation steps beside ours, in .venv-peers
+peers: install ## slow: the public environments and trainers that we are measured beside, in .venv-peers
 	@$(BIN)/python -m venv --without-pip $(VENV)-peers
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$($(VENV)-peers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ours.pth"
 	@$(BIN)/python -m pip --disable-pip-version-check --python $(VENV)-peers/bin/python install --quiet \
 		--constraint constraints.txt vmas jaxmarl jax
+	@$(BIN)/python -m pip --disable-pip-version-check --python $(VENV)-peers/bin/python install --quiet --no-deps \
+		--constraint constraints.txt $(TRAINERS)
+	@$(call pufferlib,$$($(VENV)-peers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'))
 
 wheel: install ## the installable wheel in dist/, as cluster.yaml sends it to every node
 	@rm -rf dist build; mkdir -p dist

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from bench.rates import Count, Rate
 
@@ -58,16 +59,15 @@ def version(package: str) -> str:
         return ""
 
 
-def ask(peer: Peer, python: str, seconds: float, repeats: int, timeout_s: float = 600.0) -> Row:
-    """Measure a peer in a process of its own; a peer that is missing or fails gives a row that says so."""
+def last_line(command: list[str], environment: dict[str, str], timeout_s: float) -> dict[str, Any] | str:
+    """Run a command on one thread; its last line as a JSON object, or why there is none, in one line."""
     # The thread counts must stand in the environment before numpy, torch or XLA load.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
-    command = [python, "-m", "bench.peers", peer.name, "--seconds", str(seconds), "--repeats", str(repeats)]
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, **threads, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -75,16 +75,30 @@ def ask(peer: Peer, python: str, seconds: float, repeats: int, timeout_s: float 
             timeout=timeout_s,
         )
     except subprocess.TimeoutExpired:
-        return _row(peer, note=f"gave no result within {timeout_s:g} s")
+        return f"gave no result within {timeout_s:g} s"
     except OSError as error:
-        return _row(peer, note=f"{python}: {error.strerror}")
+        return f"{command[0]}: {error.strerror}"
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
-        rate = Rate(**answer["rate"]) if answer["rate"] else None
-        return _row(peer, answer["version"], rate, answer["note"])
-    except (IndexError, KeyError, TypeError, ValueError):
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        return _row(peer, note=f"failed with exit status {done.returncode}: {last}")
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+    return f"failed with exit status {done.returncode}: {last}"
+
+
+def ask(peer: Peer, python: str, seconds: float, repeats: int, timeout_s: float = 600.0) -> Row:
+    """Measure a peer in a process of its own; a peer that is missing or fails gives a row that says so."""
+    command = [python, "-m", "bench.peers", peer.name, "--seconds", str(seconds), "--repeats", str(repeats)]
+    found = last_line(command, {"JAX_PLATFORMS": "cpu"}, timeout_s)
+    if isinstance(found, str):
+        return _row(peer, note=found)
+    try:
+        rate = Rate(**found["rate"]) if found["rate"] else None
+        return _row(peer, found["version"], rate, found["note"])
+    except (KeyError, TypeError) as error:
+        return _row(peer, note=f"gave another answer than a rate: {error!r}")
 
 
 def answer(peer: Peer, rate: Rate | None, note: str = "") -> str:
