@@ -3,7 +3,8 @@
 Each row is one run on the columnar lane from one seed, its best epoch chosen by greedy selection fights, and
 the fights of the last column played greedily on seeds that neither training nor selection has seen:
 
-- combat against `veteran`: PPO on the ten combat actions, each archetype in its own scenario;
+- combat against `veteran`: PPO on the ten combat actions, each archetype in its own scenario (`ranged` in its
+  2v2: one to one a fifth of the fights end in a double kill);
 - control against `classic`: SAC on the five continuous controls;
 - pack against `classic`: recurrent multi-agent PPO with a central critic, three members (3v3).
 
@@ -82,7 +83,7 @@ def settings_of(task: str, archetype: str) -> dict[str, Any]:
     whole: Mapping[str, Any] = load_yaml(SETTINGS)[task]
     own = (whole.get("archetypes") or {}).get(archetype, {})
     found: dict[str, Any] = {}
-    for part in ("model", "training", "reward"):
+    for part in ("model", "training", "reward", "env"):
         found[part] = {**(whole.get(part) or {}), **(own.get(part) or {})}
     return {"model_type": whole["model_type"], "noise": own.get("noise", whole.get("noise")), **found}
 
@@ -104,7 +105,7 @@ def train(task: str, archetype: str, seed: int, fights: int, epochs: int | None 
     config = archetypes.load(archetype).training
     run = resolve_run(
         settings["model_type"],
-        {**ENVS[task], "archetype": _paid(archetype, settings["reward"])},
+        {**ENVS[task], **settings["env"], "archetype": _paid(archetype, settings["reward"])},
         seed=seed,
         env_seed=seed_for(Purpose.TRAINING, seed, archetype, task),
         noise=settings["noise"] or config.exploration_noise or 0.1,

@@ -6,14 +6,18 @@ CPU second when both were tried).
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from typing import Any
 
 import numpy as np
-import pufferlib
 from numpy.typing import NDArray
-from pufferlib import pufferl
 from torch import Tensor, nn
+
+# When it is imported it puts a link to its games into the folder it is started in.
+with tempfile.TemporaryDirectory() as _folder, contextlib.chdir(_folder):
+    import pufferlib
+    from pufferlib import pufferl
 
 from bench.training_peers import base
 from bench.training_peers.base import Clock, Task
