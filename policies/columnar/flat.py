@@ -51,7 +51,10 @@ class FlatParameters:
 
     def follow(self, source: FlatParameters, share: float) -> None:
         """Move towards other parameters, as a target network does: w <- w + share (source - w)."""
-        if self.vector.device.type == "cpu":
+        if share == 1.0:
+            # t + (s - t) is not always s in floating point.
+            self.vector.data.copy_(source.vector.data)
+        elif self.vector.device.type == "cpu":
             lerp(self.vector.detach().numpy(), source.vector.detach().numpy(), np.float32(share))
         else:
             self.vector.data.lerp_(source.vector.data, share)

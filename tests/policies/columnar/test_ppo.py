@@ -165,3 +165,28 @@ def test_penalty_needs_the_old_logits() -> None:
     # Before the first step the policy is the one that acted.
     assert float(made.losses(batch).td_error) == pytest.approx(0.0, abs=1e-6)
     assert batch_of("ppo").keys() <= shard.keys()
+
+
+def test_turned_rows_start_from_what_the_policy_says_of_them() -> None:
+    """Four rows turned by hand: the probability ratio of the first update is 1 on every one of them."""
+    learner = learner_of(tiny_run("ppo", training={"kl_coeff": 0.2}))
+    random = np.random.default_rng(0)
+    mask = random.random((32, 4)) < 0.6
+    mask[:, 0] = True
+    columns = {
+        "obs": random.normal(size=(32, 4)).astype(np.float32),
+        "actions": np.zeros(32, np.int64),
+        "action_logp": np.full(32, -9.0, np.float32),
+        "action_dist_inputs": np.zeros((32, 4), np.float32),
+        "advantages": random.normal(size=32).astype(np.float32),
+        "value_targets": random.normal(size=32).astype(np.float32),
+        "action_mask": mask,
+    }
+    anew = learner.with_own_logp(columns)
+    rows = {name: torch.from_numpy(column) for name, column in anew.items()}
+    figures = learner.losses(rows).figures()
+    assert float(figures["kl"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(figures["clipped_share"]) == 0.0
+    # Surrogate at ratio 1: the mean advantage.
+    assert float(figures["policy_loss"]) == pytest.approx(-float(columns["advantages"].mean()), abs=1e-5)
+    assert columns["action_logp"][0] == -9.0
