@@ -34,6 +34,12 @@ from policies.training import AnyTrainer, build_trainer
 COMBAT = {"id": "MLMonster/Combat-v0", "archetype": "aggressive", "opponent": "classic"}
 CONTROL = {"id": "MLMonster/Control-v0", "archetype": "aggressive", "opponent": "classic"}
 PACK = {"factory": "policies.columnar.pack_rows:make", "archetype": "aggressive", "scenario": "3v3"}
+FORMATS: dict[str, dict[str, Any]] = {
+    "fp32": {},
+    "bf16": {"precision": "bf16"},
+    "fp32 compiled": {"compiled": True},
+    "bf16 compiled": {"precision": "bf16", "compiled": True},
+}
 OUTSIDE = 0.25
 """The lane adds at most this share."""
 WARM_UP_EPOCHS = 2
@@ -248,6 +254,32 @@ def peers(steps: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
     return found
 
 
+def formats(say: Callable[[str], None]) -> dict[str, float]:
+    """Milliseconds of CPU time per update of the full combat network at batch 256, by way of computing it."""
+    found = {}
+    for name, settings in FORMATS.items():
+        say(f"full dqn, {name}")
+        run = resolve_run(
+            "combat_dqn",
+            COMBAT,
+            profile="full",
+            overrides={"training": {"learning_starts": 3000, "rounds_per_epoch": 2, "updates_per_round": 2}},
+            **settings,
+        )
+        trainer: Any = build_trainer(run)
+        for _ in range(WARM_UP_EPOCHS):
+            trainer.train_epoch()
+        columns = trainer.algorithm.replay.sample(256, 0.5).columns
+        spent = []
+        for _ in range(9):
+            started = time.thread_time()
+            trainer.algorithm.learner.update_columns(columns)
+            spent.append(time.thread_time() - started)
+        trainer.stop()
+        found[name] = statistics.median(spent) * 1e3
+    return found
+
+
 def missed(rows: Sequence[Row]) -> list[str]:
     """What stays under its floor."""
     found = []
@@ -331,13 +363,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.no_full:
         cases = [case for case in cases if case.profile != "full"]
     rows = [measure(case, options.repeats if case.profile == "demo" else 2, say) for case in cases]
+    ways = {} if options.no_full else formats(say)
     others = [] if options.no_peers else peers(options.peer_steps, say)
     if options.json:
-        print(json.dumps({"machine": describe(), "rows": [asdict(row) for row in rows], "peers": others}))
+        print(
+            json.dumps(
+                {
+                    "machine": describe(),
+                    "rows": [asdict(row) for row in rows],
+                    "formats": ways,
+                    "peers": others,
+                }
+            )
+        )
     else:
         print(header())
         print(f"{options.repeats} repeats, medians")
         print_rows(rows)
+        if ways:
+            print("\nFull combat network, batch 256: CPU milliseconds per update")
+            print(", ".join(f"{name} {value:.1f}" for name, value in ways.items()))
         if others:
             print_peers(others)
     short = missed(rows)
