@@ -96,10 +96,16 @@ ALONE = tuple(
     Case(name, model_type, env, profile, {}, training, profile)
     for profile in ("demo", "full")
     for name, model_type, env, training in (
-        ("ppo", "movement_ppo", COMBAT, {"rounds_per_epoch": 1}),
+        # Rounds of equal size: the full profile's own would take minutes on one core.
+        ("ppo", "movement_ppo", COMBAT, {"rounds_per_epoch": 1, "num_envs": 256, "rollout_length": 32}),
         ("dqn", "combat_dqn", COMBAT, {"rounds_per_epoch": 2, "learning_starts": 2000}),
         ("sac", "soft_actor_critic", CONTROL, {"rounds_per_epoch": 1, "learning_starts": 1000}),
-        ("team_ppo", "team_coordination", PACK, {"rounds_per_epoch": 1}),
+        (
+            "team_ppo",
+            "team_coordination",
+            PACK,
+            {"rounds_per_epoch": 1, "num_envs": 32, "rollout_length": 32},
+        ),
     )
 )
 
