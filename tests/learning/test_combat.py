@@ -14,13 +14,16 @@ from policies.training import build_trainer
 pytestmark = pytest.mark.ray
 
 
-@pytest.mark.parametrize(("archetype", "floor"), [("mage", 0.9), ("tank", 0.65)])
-def test_a_short_run_beats_the_traditional_ai(archetype: str, floor: float) -> None:
+SEEDS = (3, 4, 5)
+
+
+def won(archetype: str, seed: int) -> float:
+    """Share of fights won after a short run."""
     noise = archetypes.load(archetype).training.exploration_noise or 0.1
     run = resolve_run(
         "combat_dqn",
         {"id": "MLMonster/Combat-v0", "archetype": archetype},
-        seed=3,
+        seed=seed,
         noise=noise,
         overrides={"training": {"epochs": 10}},
     )
@@ -28,8 +31,16 @@ def test_a_short_run_beats_the_traditional_ai(archetype: str, floor: float) -> N
     try:
         for _ in range(run["training"]["epochs"]):
             trainer.train_epoch()
-        score = play_fights(archetype, torch_policy(trainer.model()), 1000, 0, purpose=Purpose.SELECTION)
+        policy = torch_policy(trainer.model())
+        return play_fights(archetype, policy, 1000, 0, purpose=Purpose.SELECTION).win_rate
     finally:
         trainer.stop()
+
+
+@pytest.mark.parametrize(("archetype", "floor"), [("mage", 0.9), ("tank", 0.65)])
+def test_short_runs_beat_the_traditional_ai(archetype: str, floor: float) -> None:
+    """The mean of three seeds: one run's last epoch may be a bad one."""
+    rates = [won(archetype, seed) for seed in SEEDS]
     # The traditional AI against itself wins half, random legal actions 0.35 to 0.40.
-    assert score.win_rate > floor
+    assert sum(rates) / len(rates) > floor, rates
+    assert min(rates) > 0.5, rates
