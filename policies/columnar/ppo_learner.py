@@ -32,6 +32,8 @@ class ColumnarPPOLearner(ColumnarLearner, PPOTorchLearner):
         training: PPOTrainingConfig = self.run.training
         self.kl_coeff = training.kl_coeff
         self.entropy_coeff = training.entropy_coeff
+        self.row_counts: Tensor | None = None
+        """Rows of this update that the policy and the critic learn from, over all learners, where masked."""
 
     def groups(self) -> list[Group]:
         """The whole network."""
@@ -141,6 +143,11 @@ class ColumnarPPOLearner(ColumnarLearner, PPOTorchLearner):
 
             mean = masked_mean
             total = mean(policy_part) + (value_part * value_rows).sum() / value_rows.sum().clamp(min=1.0)
+            if self.row_counts is not None:
+                # Of all learners: each part has a mean of its own, so no one weight of rows fits both.
+                deciding, valued = self.row_counts.clamp(min=1.0)
+                sums = (policy_part * policy_rows).sum() / deciding + (value_part * value_rows).sum() / valued
+                total, rows = sums * (self.num_learners * training.accumulate), 1
         # Schulman's estimate of the KL divergence, never negative: mean of (rho - 1) - log rho
         divergence = mean((ratio - 1.0 - log_ratio).detach())
         if training.kl_coeff > 0.0:

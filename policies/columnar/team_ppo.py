@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -69,6 +70,15 @@ class TeamPPOLearner(ColumnarPPOLearner):
     def fused(self) -> Fused | None:
         """None: the LSTM's own backward pass leaves autograd little to do."""
         return None
+
+    def update_columns(self, columns: Mapping[str, Tensor]) -> Loss:
+        """One gradient step; several learners agree on their row counts before it."""
+        if self.num_learners > 1:
+            valid = columns["valid"]
+            counts = torch.stack(((columns["alive"] & valid).sum(), valid.sum())).float()
+            torch.distributed.all_reduce(counts)
+            self.row_counts = counts
+        return super().update_columns(columns)
 
     def losses(self, columns: Mapping[str, Tensor]) -> Loss:
         """PPO's loss; the policy learns from the steps of living members, the critic from all steps.
