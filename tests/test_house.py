@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("envs", "policies", "experiments", "storage", "serve")
 DATA_SUFFIXES = {".yaml", ".sql", ".json", ".html", ".css", ".js"}
 # Folders that hold no text of ours.
-SKIPPED = {".git", ".venv", "runs", "build", "dist", "__pycache__", "shared"}
+SKIPPED = {".git", ".venv", ".venv-peers", "runs", "build", "dist", "__pycache__", "shared"}
 
 
 def our_files() -> Iterator[Path]:
