@@ -42,7 +42,7 @@ def describe() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = product_version() if name == "ml-monster" else None
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cpu_cores": cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "system": platform.platform(terse=True),
@@ -51,7 +51,8 @@ def describe() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of the processor, as the system tells it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -77,14 +77,14 @@ def register(shop: Workshop, trained: TrainedRun) -> Any:
     Returns:
         The ``ModelVersion``.
     """
-    from experiments.trainable import WEIGHTS
+    from policies.model_types import WEIGHTS_FILE
 
     run = trained.run
     known = shop.registry.find_run(run.run_id)
     if known is not None:
         shop.say(known, "already registered")
         return known
-    weights = shop.store.put(trained.record.model_folder / WEIGHTS)
+    weights = shop.store.put(trained.record.model_folder / WEIGHTS_FILE)
     final = trained.summary["final"]
     metrics = {
         "loss": final.get("loss"),
@@ -150,14 +150,15 @@ def export(shop: Workshop, version: Any) -> Any:
         ExperimentError: The written file does not match its torch model.
     """
     from experiments.recording import record_steps
-    from experiments.trainable import load_model, torch_policy
+    from experiments.trainable import torch_policy
     from policies.export import ExportRefusedError, export_onnx
+    from policies.model_types import load_weights
 
     if "onnx_fp32" in version.artifacts and "onnx_fp16" in version.artifacts:
         shop.say(version, "reusing the exported files")
         return version
     weights = version.artifacts["weights"]
-    model = load_model(shop.store.fetch(weights["uri"], weights["sha256"]))
+    model = load_weights(shop.store.fetch(weights["uri"], weights["sha256"]))
     recorded = record_steps(version.archetype, torch_policy(model), shop.seed)
     tags = {
         "archetype": version.archetype,
@@ -179,8 +180,8 @@ def export(shop: Workshop, version: Any) -> Any:
         manifest = {**tags, **model.manifest(), **_contract(report)}
         write_json(Path(folder) / "manifest.json", manifest)
         artifacts = {
-            "onnx_fp32": _artifact(shop, report.fp32, report.q_scale, model.manifest()),
-            "onnx_fp16": _artifact(shop, report.fp16, report.q_scale, model.manifest()),
+            "onnx_fp32": _artifact(shop, report.fp32, model.manifest()),
+            "onnx_fp16": _artifact(shop, report.fp16, model.manifest()),
             "manifest": asdict(shop.store.put(Path(folder) / "manifest.json", ".json")),
         }
     version = shop.registry.mark_exported(version.model_id, artifacts)
@@ -200,13 +201,13 @@ def _contract(report: Any) -> dict[str, Any]:
     }
 
 
-def _artifact(shop: Workshop, file: Any, q_scale: float, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _artifact(shop: Workshop, file: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Stores one exported file; its parity stays with it, whatever happens to the metrics later."""
     stored = asdict(shop.store.put(file.path, ".onnx"))
     parity = {
-        "max_abs_error": file.max_abs_error,
-        "relative_error": file.max_abs_error / q_scale,
-        "action_agreement": file.action_agreement,
+        "max_abs_error": file.agreement.max_abs_error,
+        "relative_error": file.agreement.relative_error,
+        "action_agreement": file.agreement.action_agreement,
     }
     return {**stored, "parity": plain(parity), "manifest": plain(manifest)}
 

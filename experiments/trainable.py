@@ -18,10 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import ExperimentError
 from experiments.ledger import write_json
 
-WEIGHTS = "model.safetensors"
 CHECKPOINTS_PER_RUN = 4
 """Complete checkpoints written in a run, the last one at its end."""
 
@@ -125,6 +123,7 @@ def _select(
     """Plays the selection fights greedily and keeps the weights if none before were better."""
     from experiments.evaluation import play_fights
     from experiments.seeds import Purpose
+    from policies.model_types import save_weights
 
     # A copy: playing switches a model to evaluation mode, and the trainer's own must stay as it is.
     model = copy.deepcopy(trainer.model())
@@ -140,7 +139,7 @@ def _select(
     # Ties go to the later epoch: it has seen more fights.
     rank = [score.win_rate, score.average_reward]
     if progress["best"] is None or rank[0] >= progress["best"]["rank"][0]:
-        save_model(model, work / "best")
+        save_weights(model, work / "best")
         progress["best"] = {"epoch": epoch, "rank": rank}
     return score.win_rate, score.average_reward
 
@@ -164,51 +163,9 @@ def torch_policy(model: Any) -> Callable[[Any, Any], Any]:
     return choose
 
 
-def save_model(model: Any, folder: Path) -> None:
-    """Writes ``model.safetensors`` with the model's shape in its header, beside and renamed.
-
-    Args:
-        model: A policy model with a frozen ``config``.
-        folder: Receives the file.
-    """
-    from dataclasses import asdict
-
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / ".model.writing"
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(
-        weights, str(beside), metadata={"model": "combat_dqn", "config": json.dumps(asdict(model.config))}
-    )
-    beside.replace(folder / WEIGHTS)
-
-
-def load_model(path: Path) -> Any:
-    """Builds a model from a file that ``save_model`` wrote, in evaluation mode; no code is executed.
-
-    Args:
-        path: The safetensors file.
-
-    Raises:
-        ExperimentError: The file has no model header.
-    """
-    from safetensors import safe_open
-
-    from envs.configuration import load_dataclass
-    from policies.combat_dqn import CombatDQN, CombatDQNConfig
-
-    with safe_open(str(path), "pt") as file:
-        header = file.metadata() or {}
-        if header.get("model") != "combat_dqn":
-            raise ExperimentError(f"{path} holds no combat_dqn weights; train the run again")
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    model = CombatDQN(load_dataclass(CombatDQNConfig, json.loads(header["config"]), path.name))
-    model.load_state_dict(weights)
-    return model.eval()
-
-
 def _write_checkpoint(trainer: Any, progress: dict[str, Any], work: Path) -> Path:
+    from policies.model_types import save_weights
+
     folder = work / "checkpoint"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -218,7 +175,7 @@ def _write_checkpoint(trainer: Any, progress: dict[str, Any], work: Path) -> Pat
     if progress["best"] is not None:
         shutil.copytree(work / "best", folder / "best")
     else:
-        save_model(trainer.model(), folder / "best")
+        save_weights(trainer.model(), folder / "best")
     write_json(folder / "progress.json", progress)
     return folder
 

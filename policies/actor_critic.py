@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from envs.configuration import Range
-from envs.contracts import OBS_SIZE
+from envs.contracts import ACTION_VERSIONS, OBS_SIZE, OBS_VERSION
+from policies.inference import Port, Signature, manifest, random_inputs
 
+MODEL_TYPE = "movement_ppo"
 Widths = Annotated[tuple[int, ...], Range(minimum=1, maximum=16384)]
 # A logit that leaves an action no probability in float32, and stays finite in float16.
 ILLEGAL_LOGIT = -1e4
@@ -84,6 +86,82 @@ class ActorCritic(nn.Module):
         """The critic alone, (row,)."""
         values: Tensor = self.value_head(self.critic(self.shared(obs)))
         return values.squeeze(-1)
+
+    def inference_form(self) -> ActorCriticInference:
+        """The network as it is served, in evaluation mode; it shares this network's weights."""
+        return ActorCriticInference(self).eval()
+
+    def example_inputs(self, batch: int = 2) -> tuple[Tensor, ...]:
+        """obs float32 (batch, observation), action_mask float32 (batch, action); the same on every call."""
+        return random_inputs(self.signature(), batch)
+
+    def signature(self) -> Signature:
+        """The doors of the inference form."""
+        size, actions = self.config.observation_size, self.config.num_actions
+        return Signature(
+            inputs=(
+                Port("obs", (size,), meaning=OBS_VERSION),
+                Port("action_mask", (actions,), meaning="above 0.5 is legal"),
+            ),
+            outputs=(
+                Port("probabilities", (actions,), meaning="of each action; illegal ones 0"),
+                Port("value", (), meaning="of the state, in the run's units of reward"),
+                Port("action", (), "int64", "the most probable legal action"),
+            ),
+            mask=("action_mask", "probabilities"),
+            illegal=0.0,
+            choice="action",
+            whole=("policy_head.", "value_head."),
+        )
+
+    def manifest(self) -> dict[str, Any]:
+        """What the network is and what a decision costs, see `policies.inference.manifest`."""
+        versions = {"observation_version": OBS_VERSION, "action_version": ACTION_VERSIONS["movement"]}
+        return manifest(MODEL_TYPE, self, versions)
+
+
+class ActorCriticInference(nn.Module):
+    """The served form of an `ActorCritic`: (obs, action_mask) -> (probabilities, value, action).
+
+    Args:
+        network: The trained network; its weights are shared, not copied.
+    """
+
+    def __init__(self, network: ActorCritic) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, obs: Tensor, action_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Probabilities of the legal actions, the state's value and the most probable action.
+
+        Args:
+            obs: Observations, float32 (batch, observation).
+            action_mask: float32 (batch, action); above 0.5 is legal.
+
+        Returns:
+            probabilities float32 (batch, action), value float32 (batch,), action int64 (batch,).
+        """
+        logits, value = self.network(obs)
+        probabilities, action = choose(logits, action_mask)
+        return probabilities, value, action
+
+
+def choose(logits: Tensor, action_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities and the most probable action, as policies are served.
+
+    Args:
+        logits: float32 (row, action).
+        action_mask: float32 (row, action); above 0.5 is legal.
+
+    Returns:
+        probabilities float32 (row, action), exactly 0 where illegal; action int64 (row,). A row without a
+        legal action gives action 0.
+    """
+    legal = action_mask > 0.5
+    masked = torch.where(legal, logits, torch.full_like(logits, ILLEGAL_LOGIT))
+    probabilities = torch.softmax(masked, dim=-1)
+    probabilities = torch.where(legal, probabilities, torch.zeros_like(probabilities))
+    return probabilities, torch.argmax(masked, dim=-1)
 
 
 def mlp(size: int, dims: tuple[int, ...], activation: str) -> nn.Sequential:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
-import shutil
-import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +23,15 @@ from safetensors.torch import load_file, save_file
 
 from envs.configuration import to_plain
 from policies.columnar.segments import SegmentError, load_replay, save_replay
+from policies.state_files import (
+    CheckpointError,
+    check_same_run,
+    optimizer_state,
+    put_arrays,
+    put_back,
+    replaced,
+    take_arrays,
+)
 
 if TYPE_CHECKING:
     from policies.columnar.learner import ColumnarLearner
@@ -38,13 +44,8 @@ WEIGHTS_FILE = "weights.safetensors"
 REPLAY_FOLDER = "replay"
 ARRAYS_FILE = "state.npz"
 SCALARS_FILE = "state.json"
-ARRAY_MARK = "__array__"
 # May differ between the saved run and the one that goes on: how long it runs and where.
 FREE_SETTINGS = (("training", "epochs"), ("device",), ("checkpoint_replay",))
-
-
-class CheckpointError(RuntimeError):
-    """A folder that cannot be resumed from; its text says why and what to do."""
 
 
 def save(trainer: Trainer, folder: Path) -> Path:
@@ -71,12 +72,8 @@ def save(trainer: Trainer, folder: Path) -> Path:
         "learner_random": algorithm.on_learners(_learner_random_states),
     }
     arrays: dict[str, NDArray[Any]] = {}
-    scalars = _take_arrays(state, arrays)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unique = uuid.uuid4().hex[:8]
-    beside = folder.with_name(f"{folder.name}.writing-{unique}")
-    beside.mkdir()
-    try:
+    scalars = take_arrays(state, arrays)
+    with replaced(folder) as beside:
         save_file(
             {name: value.contiguous().clone() for name, value in weights.items()}, beside / WEIGHTS_FILE
         )
@@ -85,21 +82,6 @@ def save(trainer: Trainer, folder: Path) -> Path:
         replay = getattr(algorithm, "replay", None)
         if replay is not None and trainer.run.checkpoint_replay:
             save_replay(replay, beside / REPLAY_FOLDER, trainer.last_checkpoint_replay())
-        if folder.exists():
-            # A folder cannot be replaced in one step: between the two renames the old one lies beside, where
-            # `restore` finds it after a kill.
-            old = folder.with_name(f"{folder.name}.old-{unique}")
-            os.rename(folder, old)
-            try:
-                os.rename(beside, folder)
-            except OSError:
-                os.rename(old, folder)
-                raise
-            shutil.rmtree(old)
-        else:
-            os.rename(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 
@@ -113,11 +95,11 @@ def restore(trainer: Trainer, folder: Path) -> None:
     Raises:
         CheckpointError: Not a whole checkpoint, another format, or a run with other settings.
     """
-    _put_back(folder)
+    put_back(folder)
     try:
         scalars = json.loads((folder / SCALARS_FILE).read_text(encoding="utf-8"))
         with np.load(folder / ARRAYS_FILE, allow_pickle=False) as stored:
-            state = _put_arrays(scalars, {name: stored[name] for name in stored.files})
+            state = put_arrays(scalars, {name: stored[name] for name in stored.files})
         weights = load_file(folder / WEIGHTS_FILE)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
         raise CheckpointError(f"{folder}: not a whole checkpoint ({error}); start the run anew") from error
@@ -125,12 +107,12 @@ def restore(trainer: Trainer, folder: Path) -> None:
         raise CheckpointError(
             f"{folder}: format {state['format']}, this release reads {FORMAT}; start the run anew"
         )
-    _check_same_run(state["run"], to_plain(trainer.run), folder)
+    check_same_run(state["run"], to_plain(trainer.run), folder, FREE_SETTINGS)
     algorithm = trainer.algorithm
     learner = {
         **state["learner"],
         "weights": weights,
-        "optimizer": _optimizer_state(state["learner"]["optimizer"]),
+        "optimizer": optimizer_state(state["learner"]["optimizer"]),
         "sums": {name: torch.from_numpy(np.array(value)) for name, value in state["learner"]["sums"].items()},
     }
     randoms = state["learner_random"]
@@ -161,13 +143,6 @@ def restore(trainer: Trainer, folder: Path) -> None:
     set_random_states(state["random"])
 
 
-def _put_back(folder: Path) -> None:
-    """Undo the first half of a replacement that a kill cut in two."""
-    if not folder.exists():
-        for old in sorted(folder.parent.glob(f"{folder.name}.old-*"))[:1]:
-            os.rename(old, folder)
-
-
 def _learner_state(learner: ColumnarLearner) -> dict[str, Any]:
     return learner.get_columnar_state()
 
@@ -181,24 +156,6 @@ def _set_learner_state(
 ) -> None:
     learner.set_columnar_state(state)
     set_random_states(random)
-
-
-def _check_same_run(saved: dict[str, Any], ours: dict[str, Any], folder: Path) -> None:
-    different = sorted(_differences(saved, ours) - {".".join(path) for path in FREE_SETTINGS})
-    if different:
-        raise CheckpointError(
-            f"{folder}: saved by a run with other settings ({', '.join(different)}); "
-            "resume with the settings of that run, or start anew"
-        )
-
-
-def _differences(saved: Any, ours: Any, path: str = "") -> set[str]:
-    if isinstance(saved, Mapping) and isinstance(ours, Mapping):
-        found: set[str] = set()
-        for key in saved.keys() | ours.keys():
-            found |= _differences(saved.get(key), ours.get(key), f"{path}.{key}" if path else key)
-        return found
-    return set() if saved == ours else {path}
 
 
 def random_states() -> dict[str, Any]:
@@ -220,39 +177,3 @@ def set_random_states(states: Mapping[str, Any]) -> None:
     np.random.set_state((numpy_state["name"], numpy_state["keys"], position, has_gauss, cached))
     python = states["python"]
     random.setstate((python["version"], tuple(python["internal"]), python["gauss"]))
-
-
-def _optimizer_state(state: dict[str, Any]) -> dict[str, Any]:
-    """JSON turns the parameter numbers into text and numpy the tensors into arrays; turn them back."""
-    moments = {
-        int(parameter): {name: torch.from_numpy(np.array(value)) for name, value in values.items()}
-        for parameter, values in state["state"].items()
-    }
-    return {"state": moments, "param_groups": state["param_groups"]}
-
-
-def _take_arrays(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """The JSON form of nested state; arrays are moved out and leave their name behind."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray):
-        name = f"array_{len(arrays)}"
-        arrays[name] = value
-        return {ARRAY_MARK: name}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {str(key): _take_arrays(element, arrays) for key, element in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_take_arrays(element, arrays) for element in value]
-    return value
-
-
-def _put_arrays(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    if isinstance(value, dict):
-        if ARRAY_MARK in value:
-            return arrays[value[ARRAY_MARK]]
-        return {key: _put_arrays(element, arrays) for key, element in value.items()}
-    if isinstance(value, list):
-        return [_put_arrays(element, arrays) for element in value]
-    return value

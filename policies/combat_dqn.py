@@ -17,10 +17,9 @@ from torch.nn import functional
 
 from envs.configuration import Range
 from envs.contracts import ACTION_VERSION, NUM_COMBAT_ACTIONS, OBS_SIZE, OBS_VERSION
+from policies.inference import Port, Signature, manifest, random_inputs
 
 MODEL_TYPE = "combat_dqn"
-INPUT_NAMES = ("obs", "action_mask")
-OUTPUT_NAMES = ("q_values", "action")
 # The value of an action that may not be taken. Finite, so that no arithmetic turns it into NaN, and inside
 # the range of float16 (65,504).
 ILLEGAL_Q = -1e4
@@ -123,36 +122,33 @@ class CombatDQN(nn.Module):
             obs float32 (batch, observation) in [-1, 1], action_mask float32 (batch, action) of 0 and 1,
             with at least one legal action a row.
         """
-        generator = torch.Generator().manual_seed(0)
-        obs = torch.rand((batch, self.config.observation_size), generator=generator) * 2.0 - 1.0
-        mask = (torch.rand((batch, self.config.num_actions), generator=generator) < 0.7).float()
-        mask[:, 0] = 1.0
+        obs, mask = random_inputs(self.signature(), batch)
         return obs, mask
 
-    def manifest(self) -> dict[str, Any]:
-        """What the network is and what a decision costs.
+    def signature(self) -> Signature:
+        """The doors of the inference form."""
+        size, actions = self.config.observation_size, self.config.num_actions
+        return Signature(
+            inputs=(
+                Port("obs", (size,), meaning=OBS_VERSION),
+                Port("action_mask", (actions,), meaning="above 0.5 is legal"),
+            ),
+            outputs=(
+                Port("q_values", (actions,), meaning="value of each action; illegal ones -10,000"),
+                Port("action", (), "int64", "the best legal action"),
+            ),
+            mask=("action_mask", "q_values"),
+            illegal=ILLEGAL_Q,
+            choice="action",
+            # The head is a hundredth of the weights, but the best two values often differ by less than
+            # float16 can tell.
+            whole=("head.",),
+        )
 
-        Returns:
-            Plain JSON types: parameters, bytes (float32 weights), flops_per_decision (a multiply and an add
-            count as two), contract versions, shape, names and sizes of inputs and outputs.
-        """
-        layers = [*self.hidden, self.head]
-        flops = sum(2 * layer.in_features * layer.out_features + layer.out_features for layer in layers)
-        parameters = sum(parameter.numel() for parameter in self.parameters())
-        return {
-            "model_type": MODEL_TYPE,
-            "parameters": parameters,
-            "bytes": parameters * 4,
-            "flops_per_decision": flops,
-            "observation_version": OBS_VERSION,
-            "action_version": ACTION_VERSION,
-            "inputs": {
-                "obs": ["batch", self.config.observation_size],
-                "action_mask": ["batch", self.config.num_actions],
-            },
-            "outputs": {"q_values": ["batch", self.config.num_actions], "action": ["batch"]},
-            "config": {**dataclasses.asdict(self.config), "hidden_dims": list(self.config.hidden_dims)},
-        }
+    def manifest(self) -> dict[str, Any]:
+        """What the network is and what a decision costs, see `policies.inference.manifest`."""
+        versions = {"observation_version": OBS_VERSION, "action_version": ACTION_VERSION}
+        return manifest(MODEL_TYPE, self, versions)
 
 
 class CombatDQNInference(nn.Module):

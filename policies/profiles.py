@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from envs.configuration import ConfigError, load_dataclass, load_yaml, merge, nearest, to_plain
-from policies.settings import RUNS, Run
+from policies.settings import OWN_RUNS, RUNS, Run
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 PROFILES = ("demo", "small", "full")
 ALGORITHM_OF = {
     "combat_dqn": "dqn",
     "movement_ppo": "ppo",
+    "skill_dqn": "dqn",
     "soft_actor_critic": "sac",
     "team_coordination": "team_ppo",
 }
@@ -38,18 +39,35 @@ def load_profile(model_type: str, profile: str, overrides: Mapping[str, Any] | N
     """
     if model_type not in ALGORITHM_OF:
         raise ConfigError(f"no profile for model type '{model_type}'{nearest(model_type, ALGORITHM_OF)}")
-    path = CONFIG_FOLDER / f"{model_type}.yaml"
-    blocks = load_yaml(path)
-    if profile not in blocks:
-        raise ConfigError(f"{path.name}: unknown profile '{profile}'{nearest(profile, blocks)}")
-    values = merge(blocks[profile], overrides or {})
-    hints = typing.get_type_hints(RUNS[ALGORITHM_OF[model_type]], include_extras=True)
+    values, source = profile_values(model_type, profile, overrides)
+    run_class = OWN_RUNS.get(model_type) or RUNS[ALGORITHM_OF[model_type]]
+    hints = typing.get_type_hints(run_class, include_extras=True)
     # The two parts as one dataclass, so that an error names the key's whole path.
     parts = dataclasses.make_dataclass(
         "Profile", [(name, hints[name]) for name in ("model", "training")], frozen=True
     )
-    profile_of_type: Any = load_dataclass(parts, values, f"{path.name} [{profile}]")
+    profile_of_type: Any = load_dataclass(parts, values, source)
     return {"model": profile_of_type.model, "training": profile_of_type.training}
+
+
+def profile_values(
+    model_type: str, profile: str, overrides: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], str]:
+    """One block of a profile file, unchecked, and what error messages call it.
+
+    Args:
+        model_type: A model type that has a profile file.
+        profile: demo, small or full.
+        overrides: Values laid over the file's.
+
+    Raises:
+        ConfigError: Unknown profile.
+    """
+    path = CONFIG_FOLDER / f"{model_type}.yaml"
+    blocks = load_yaml(path)
+    if profile not in blocks:
+        raise ConfigError(f"{path.name}: unknown profile '{profile}'{nearest(profile, blocks)}")
+    return merge(blocks[profile], overrides or {}), f"{path.name} [{profile}]"
 
 
 def resolve_run(
@@ -65,7 +83,7 @@ def resolve_run(
     """Compose one run from a profile and what its archetype asks for.
 
     Args:
-        model_type: combat_dqn, movement_ppo, soft_actor_critic or team_coordination.
+        model_type: combat_dqn, movement_ppo, skill_dqn, soft_actor_critic or team_coordination.
         env: {"id": "MLMonster/Combat-v0", "archetype": "tank", ...}; see `policies.columnar.vector_env`.
         profile: demo, small or full.
         learning_rate: Taken as it stands; without it the profile's rate x `learning_rate_factor`.
@@ -91,6 +109,8 @@ def resolve_run(
         "training": {**training, "learning_rate": learning_rate},
         **settings,
     }
+    if model_type in OWN_RUNS:
+        values["model_type"] = model_type
     return dict(to_plain(load_run(values)))
 
 
@@ -108,4 +128,9 @@ def load_run(run: Mapping[str, Any] | Run) -> Run:
     algorithm = run.get("algorithm", "dqn")
     if algorithm not in RUNS:
         raise ConfigError(f"run: unknown algorithm '{algorithm}'{nearest(str(algorithm), RUNS)}")
-    return load_dataclass(RUNS[algorithm], run, "run")
+    model_type = run.get("model_type")
+    if model_type is None:
+        return load_dataclass(RUNS[algorithm], run, "run")
+    if model_type not in OWN_RUNS:
+        raise ConfigError(f"run: unknown model_type '{model_type}'{nearest(str(model_type), OWN_RUNS)}")
+    return load_dataclass(OWN_RUNS[model_type], run, "run")

@@ -9,17 +9,19 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from envs.configuration import Range
-from envs.contracts import OBS_SIZE
-from envs.contracts.vocabulary import NUM_CONTROL_PARTS
+from envs.contracts import ACTION_VERSIONS, OBS_SIZE, OBS_VERSION
+from envs.contracts.vocabulary import CONTROL_PARTS, NUM_CONTROL_PARTS
+from policies.inference import Port, Signature, manifest, random_inputs
 
 Widths = Annotated[tuple[int, ...], Range(minimum=1, maximum=16384)]
+MODEL_TYPE = "soft_actor_critic"
 NUM_CRITICS = 2
 # Limits of the standard deviation's logarithm, as in Haarnoja et al. 2018 and everybody since.
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -140,6 +142,51 @@ class SoftActorCritic(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         """The best guess without noise: tanh of the mean, (row, action) in (-1, 1)."""
         return torch.tanh(self.actor(obs)[0])
+
+    def inference_form(self) -> SoftActorCriticInference:
+        """The actor as it is served, in evaluation mode; it shares this network's weights."""
+        return SoftActorCriticInference(self).eval()
+
+    def example_inputs(self, batch: int = 2) -> tuple[Tensor, ...]:
+        """obs float32 (batch, observation), the same on every call."""
+        return random_inputs(self.signature(), batch)
+
+    def signature(self) -> Signature:
+        """The doors of the inference form."""
+        return Signature(
+            inputs=(Port("obs", (self.config.observation_size,), meaning=OBS_VERSION),),
+            outputs=(
+                Port(
+                    "control", (self.config.action_size,), meaning=f"in (-1, 1): {', '.join(CONTROL_PARTS)}"
+                ),
+            ),
+            whole=("actor.head.",),
+        )
+
+    served_prefixes = ("actor.",)
+    """The critics are needed to learn and are not served."""
+
+    def manifest(self) -> dict[str, Any]:
+        """What the network is and what a decision costs, see `policies.inference.manifest`."""
+        versions = {"observation_version": OBS_VERSION, "action_version": ACTION_VERSIONS["control"]}
+        return manifest(MODEL_TYPE, self, versions)
+
+
+class SoftActorCriticInference(nn.Module):
+    """The served form of a `SoftActorCritic`: obs -> control, without noise.
+
+    Args:
+        network: The trained network; its weights are shared, not copied.
+    """
+
+    def __init__(self, network: SoftActorCritic) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """tanh of the mean, float32 (batch, part) in (-1, 1), from observations float32 (batch, 64)."""
+        control: Tensor = self.network(obs)
+        return control
 
 
 def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

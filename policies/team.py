@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from envs.configuration import Range
 from envs.contracts.central import CENTRAL_SIZE
-from envs.contracts.vocabulary import LOCAL_SIZE, NUM_PACK_ORDERS
+from envs.contracts.vocabulary import ACTION_VERSIONS, LOCAL_SIZE, NUM_PACK_ORDERS, OBS_VERSION
+from policies.actor_critic import choose
+from policies.inference import Port, Signature, manifest, random_inputs
 from policies.lstm import LSTMLayer
+
+MODEL_TYPE = "team_coordination"
+TRAINING_STEPS = 16
+"""Decisions of a sequence in the profiles."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +84,83 @@ class TeamActorCritic(nn.Module):
         """The critic's values, see `TeamCritic.forward`."""
         values: Tensor = self.critic(state, local)
         return values
+
+    def inference_form(self) -> TeamInference:
+        """The actor as it is served, in evaluation mode; it shares this network's weights."""
+        return TeamInference(self).eval()
+
+    def example_inputs(self, batch: int = 2) -> tuple[Tensor, ...]:
+        """Inputs of the right shapes for the inference form, the same on every call."""
+        return random_inputs(self.signature(), batch)
+
+    def signature(self) -> Signature:
+        """The doors of the inference form."""
+        config = self.config
+        memory = (config.layers, config.units)
+        return Signature(
+            inputs=(
+                Port("local", (config.local_size,), meaning=f"{OBS_VERSION} and archetype, one-hot"),
+                Port("action_mask", (config.num_actions,), meaning="above 0.5 is legal"),
+                Port("state_h", memory, meaning="next_h of the member's last decision; zeros at first"),
+                Port("state_c", memory, meaning="next_c of the member's last decision; zeros at first"),
+            ),
+            outputs=(
+                Port("probabilities", (config.num_actions,), meaning="of each order; illegal ones 0"),
+                Port("action", (), "int64", "the most probable legal order"),
+                Port("next_h", memory, meaning="to carry to the next decision"),
+                Port("next_c", memory, meaning="to carry to the next decision"),
+            ),
+            mask=("action_mask", "probabilities"),
+            illegal=0.0,
+            choice="action",
+            state=(("state_h", "next_h"), ("state_c", "next_c")),
+            whole=("actor.policy_head.",),
+        )
+
+    def training_pass(self, rows: int) -> Tensor:
+        """A tensor from a learning pass over so many sequences of `TRAINING_STEPS` decisions."""
+        local = torch.zeros(rows, TRAINING_STEPS, self.config.local_size)
+        h, c = self.actor.initial_state(rows)
+        logits = self.sequence(local, h, c, torch.ones(rows, TRAINING_STEPS))
+        values = self.values(torch.zeros(rows, TRAINING_STEPS, self.config.state_size), local)
+        return logits.sum() + values.sum()
+
+    served_prefixes = ("actor.",)
+    """The critic is needed to learn and is not served."""
+
+    def manifest(self) -> dict[str, Any]:
+        """What the network is and what a decision costs, see `policies.inference.manifest`."""
+        versions = {"observation_version": OBS_VERSION, "action_version": ACTION_VERSIONS["pack"]}
+        return manifest(MODEL_TYPE, self, versions)
+
+
+class TeamInference(nn.Module):
+    """The served form of a `TeamActorCritic`: one member's next order, its memory carried by the caller.
+
+    Args:
+        network: The trained network; its weights are shared, not copied.
+    """
+
+    def __init__(self, network: TeamActorCritic) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, local: Tensor, action_mask: Tensor, state_h: Tensor, state_c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One decision.
+
+        Args:
+            local: Local observations, float32 (batch, local).
+            action_mask: float32 (batch, order); above 0.5 is legal.
+            state_h: float32 (batch, layer, unit).
+            state_c: float32 (batch, layer, unit).
+
+        Returns:
+            probabilities float32 (batch, order), action int64 (batch,), next_h and next_c.
+        """
+        logits, next_h, next_c = self.network.step(local, state_h, state_c)
+        return *choose(logits, action_mask), next_h, next_c
 
 
 class TeamActor(nn.Module):

@@ -20,6 +20,7 @@ from torch import nn
 from policies import checkpoint
 from policies.profiles import load_run
 from policies.settings import Run
+from policies.transfer import Transfer, transfer
 
 if TYPE_CHECKING:
     from policies.columnar.algorithm import ColumnarAlgorithm
@@ -217,6 +218,25 @@ class Trainer:
         }
         return metrics | {f"seconds_{name}": seconds for name, seconds in phases.items()}
 
+    def start_from(self, source: nn.Module, fresh: tuple[str, ...] | None = None) -> Transfer:
+        """Take up another mind's weights before the first epoch, see `policies.transfer.transfer`.
+
+        Args:
+            source: A network of the same model type, for instance another archetype's.
+            fresh: Parts that start anew all the same; None takes the type's own.
+
+        Returns:
+            What moved, what is fresh and what did not fit.
+
+        Raises:
+            TransferError: Weights that cannot start this network.
+            RuntimeError: Training has begun.
+        """
+        if self.epoch or self.algorithm.env_steps:
+            raise RuntimeError("training has begun; start from other weights before the first epoch")
+        shards = [{"source": source, "fresh": fresh} for _ in range(max(self.run.learners, 1))]
+        return self.algorithm.on_learners(_start_learner, shards)[0]
+
     def evaluate(self, episodes: int = 1000, seed: int | None = None) -> dict[str, float]:
         """Play the network as it is greedily, in the run's own environment.
 
@@ -294,6 +314,12 @@ def _guard_learner(learner: Any, *, folder: Path | None) -> None:
     rank = torch.distributed.get_rank() if learner.num_learners > 1 else 0
     # All learners leave a bad update out together; each may have other rows to show.
     learner.guard.folder = folder / f"learner-{rank}" if folder is not None and rank else folder
+
+
+def _start_learner(learner: Any, *, source: nn.Module, fresh: tuple[str, ...] | None) -> Transfer:
+    done = transfer(source, learner.net_module.net, fresh)
+    learner.after_warm_up()
+    return done
 
 
 def _figures(learner: Any) -> dict[str, Any]:

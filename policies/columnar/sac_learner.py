@@ -114,6 +114,10 @@ class ColumnarSACLearner(ColumnarLearner, SACTorchLearner):  # type: ignore[misc
                 self.flat[group].gradient.mul_(0.0)
         super()._step(columns)
 
+    def after_warm_up(self) -> None:
+        """Start the target critics where the online ones are."""
+        self._target.follow(self.flat[CRITICS], 1.0)
+
     def after_update(self) -> None:
         """Move the target critics towards the online ones: target <- target + tau (online - target)."""
         training: SACTrainingConfig = self.run.training

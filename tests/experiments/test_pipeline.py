@@ -10,9 +10,9 @@ from experiments.errors import ExperimentError
 from experiments.ledger import Ledger
 from experiments.matrix import Request, resolve
 from experiments.progress import Progress
-from experiments.trainable import save_model
 from experiments.tuning import TrainedRun
 from policies.combat_dqn import CombatDQN, CombatDQNConfig
+from policies.model_types import save_weights
 from storage import ArtifactStore
 from tests.experiments.models import FakeRegistry, figures_of
 
@@ -33,7 +33,7 @@ def trained(tmp_path: Path) -> TrainedRun:
     run = resolve(Request(("aggressive",), ("combat_dqn",)))[0]
     record = Ledger(tmp_path).run(run.run_id)
     record.begin(run.settings)
-    save_model(CombatDQN(CombatDQNConfig(hidden_dims=(16,))), record.model_folder)
+    save_weights(CombatDQN(CombatDQNConfig(hidden_dims=(16,))), record.model_folder)
     summary = {
         "train_s": 1.0,
         "epochs": 2,

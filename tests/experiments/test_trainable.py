@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from experiments import trainable
-from experiments.errors import ExperimentError
 from policies.combat_dqn import CombatDQN, CombatDQNConfig
+from policies.model_types import WEIGHTS_FILE, load_weights
 
 
 class FakeTrainer:
@@ -61,7 +61,7 @@ def rates(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
 
 
 def bias(path: Path) -> float:
-    return float(trainable.load_model(path / trainable.WEIGHTS).head.bias[0].detach())
+    return float(load_weights(path / WEIGHTS_FILE).head.bias[0].detach())
 
 
 def test_the_best_epoch_is_kept_and_selection_starts_after_the_first_third(
@@ -95,20 +95,6 @@ def test_a_broken_run_continues_where_its_checkpoint_stood(
     rest = [m["epoch"] for m, _ in trainable._epochs(again, run_of(4), restored, second)]
     assert rest == [3, 4]
     assert bias(second / "best") == 2.0  # 0.9 of epoch 2 was not beaten
-
-
-def test_weights_carry_their_shape_and_foreign_files_are_refused(tmp_path: Path) -> None:
-    model = CombatDQN(CombatDQNConfig(hidden_dims=(8, 4), dueling=False))
-    trainable.save_model(model, tmp_path)
-    loaded = trainable.load_model(tmp_path / trainable.WEIGHTS)
-    assert loaded.config == model.config and not loaded.training
-    for name, value in model.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], value)
-    from safetensors.torch import save_file
-
-    save_file({"x": torch.zeros(1)}, str(tmp_path / "other.safetensors"))
-    with pytest.raises(ExperimentError, match="no combat_dqn weights"):
-        trainable.load_model(tmp_path / "other.safetensors")
 
 
 def test_a_torch_policy_respects_the_mask() -> None:
