@@ -1,17 +1,22 @@
-"""What the algorithms learn, in how many minutes of one core: combat, control and packs.
+"""What the algorithms learn, in how many minutes of one core: combat, skills, control, movement and packs.
 
 Each row is one run on the columnar lane from one seed, its best epoch chosen by greedy selection fights, and
 the fights of the last column played greedily on seeds that neither training nor selection has seen:
 
 - combat against `veteran`: PPO on the ten combat actions, each archetype in its own scenario (`ranged` in its
   2v2: one to one a fifth of the fights end in a double kill);
+- skill against `veteran`: DQN on the 70 pairs of skill and target, which starts by copying the script; the
+  feet are the script's (`ranged` in its 2v2 here too);
 - control against `classic`: SAC on the five continuous controls;
-- pack against `classic`: recurrent multi-agent PPO with a central critic, three members (3v3).
+- movement: PPO on the nine directions, each archetype in its own movement scenario, whose enemies are made so
+  strong that the traditional AI wins half of the fights;
+- pack against `classic`: recurrent multi-agent PPO with a central critic, three members (3v3);
+- pack5: the same with five members (5v5).
 
 A win is one by kill. Settings stand in `learner_settings.yaml` beside this file. Finished rows lie in --out,
 one file each, and are not made again: a broken-off bench goes on. Exit status 1 if a row stays under its
 floor: its lower 95 % bound (Wilson) must lie above it, and for combat that must hold for at least five
-archetypes.
+archetypes, for skill for four.
 """
 
 from __future__ import annotations
@@ -42,11 +47,14 @@ SETTINGS = Path(__file__).parent / "learner_settings.yaml"
 OUT = Path(__file__).parent / "results" / "learners"
 ENVS: dict[str, dict[str, Any]] = {
     "combat": {"id": "MLMonster/Combat-v0", "opponent": "veteran"},
+    "skill": {"id": "MLMonster/Skill-v0", "opponent": "veteran"},
     "control": {"id": "MLMonster/Control-v0", "opponent": "classic"},
+    "movement": {"id": "MLMonster/Movement-v0", "opponent": "classic"},
     "pack": {"factory": "policies.columnar.pack_rows:make", "scenario": "3v3", "opponent": "classic"},
+    "pack5": {"factory": "policies.columnar.pack_rows:make", "scenario": "5v5", "opponent": "classic"},
 }
-FLOORS = {"combat": 0.70, "control": 0.70, "pack": 0.80}
-NEEDED = {"combat": 5}
+FLOORS = {"combat": 0.70, "skill": 0.70, "control": 0.70, "movement": 0.70, "pack": 0.80, "pack5": 0.70}
+NEEDED = {"combat": 5, "skill": 4}
 """Archetypes that must be above the floor, where not all have to."""
 SELECTION_FIGHTS = 400
 
@@ -56,7 +64,7 @@ class Row:
     """One trained mind.
 
     Attributes:
-        task: combat, control or pack.
+        task: one of `ENVS`.
         archetype: of the learner, or whose pack it is.
         seed: of the run.
         env_steps: decisions sampled.
@@ -92,7 +100,7 @@ def train(task: str, archetype: str, seed: int, fights: int, epochs: int | None 
     """Train one mind and measure its best epoch.
 
     Args:
-        task: combat, control or pack.
+        task: one of `ENVS`.
         archetype: of the learner.
         seed: of the run.
         fights: of the evaluation.

@@ -45,9 +45,11 @@ def vector_box() -> spaces.Box:
 
 
 def opponent_arguments(opponent: str, usual: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the enemies' part of the arguments of `World`: tier, styles, switching.
+    """Return who plays how, as arguments of `World`: tiers of both sides, the enemies' styles, switching.
 
-    A tier leaves the styles that are `usual` for the scenario.
+    Teams are mirrored: the scripts of the learner's side play at the tier of the enemies, so that the
+    traditional AI in the learner's place wins half of its fights. Only passive enemies face classic ones,
+    because somebody has to begin. A tier leaves the styles that are `usual` for the scenario.
 
     Raises:
         ConfigError: unknown opponent.
@@ -55,8 +57,9 @@ def opponent_arguments(opponent: str, usual: tuple[str, ...] = ()) -> dict[str, 
     if opponent not in OPPONENTS:
         raise ConfigError(f"unknown opponent {opponent!r}{nearest(opponent, OPPONENTS)}")
     styles = usual if opponent in TIERS else s.STYLES[1:] if opponent in (MIXED, SWITCHING) else (opponent,)
+    tier = opponent if opponent in TIERS else "classic"
     return {
-        "tiers": ("classic", opponent if opponent in TIERS else "classic"),
+        "tiers": ("classic" if tier == "passive" else tier, tier),
         "styles": ((), styles),
         "switching": opponent == SWITCHING,
     }
@@ -65,7 +68,7 @@ def opponent_arguments(opponent: str, usual: tuple[str, ...] = ()) -> dict[str, 
 class ArenaVectorEnv(VectorEnv):
     """Many fights at once, natively vectorised; NEXT_STEP autoreset.
 
-    The learner is unit 0 of team 0; its team mates and all enemies are scripts. Rewards are
+    The learner is unit 0 of team 0; its team mates and all enemies are scripts of one tier. Rewards are
     float64 `(fight,)`, the exact sum of `info["reward_terms"]`.
 
     `info` holds `action_mask` bool `(fight, action)` (heads with discrete actions), `reward_terms` name ->
@@ -107,9 +110,11 @@ class ArenaVectorEnv(VectorEnv):
             archetype: of the learner.
             scenario: `1v1` to `5v5` (mirrored teams) or a named one (`envs.scenarios`); None takes the one in
                 which this archetype learns with this head.
-            opponent: tier of the enemy scripts (passive, classic, veteran), a style (rusher, kiter,
+            opponent: tier of the scripts (passive, classic, veteran), a style of the enemies (rusher, kiter,
                 focus_fire, healer_first, turtle, random), `styles` (one drawn per fight) or `switching`
-                (another one from the middle of the fight on); None is classic.
+                (another one from the middle of the fight on); None is classic. Team mates, and where a head
+                moves only the feet or names only a target the learner's own hands, are of the same tier;
+                against passive enemies and styles they are classic.
             level: 1 to 5, a level of the curriculum in place of scenario and opponent.
             threads: threads of the simulation; results do not depend on it.
             learner: `policy`, or `script`: the traditional AI plays the learner's part (mirror baseline).
@@ -232,6 +237,10 @@ class ArenaVectorEnv(VectorEnv):
         self._actions[:, 0] = -1 if actions is None else actions
         self.world.step_orders(self._checked(orders)[:, None], self._actions)
         return self._result()
+
+    def rows(self) -> np.ndarray:
+        """What the learner sees now as rows of numbers without the mask, float32 `(fight, number)`."""
+        return np.asarray(self.world.obs[:, 0])
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
         """Return a picture of every fight, uint8 `(height, width, 3)`, or None without a render mode."""

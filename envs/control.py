@@ -33,7 +33,10 @@ class ControlVectorEnv(ArenaVectorEnv):
         return super().build_observation_space()
 
     def carry_out(self, actions: Any) -> None:
-        """Play one window with numbers `(fight, 5)`."""
+        """Play one window with numbers `(fight, 5)`; they are not looked at where the script plays."""
+        if not self.world.learners:
+            self.world.step(self._actions)
+            return
         self.world.step(np.asarray(actions, np.float32).reshape(self.num_envs, 1, NUM_CONTROL_PARTS))
 
 

@@ -43,7 +43,7 @@ class Demonstrations:
     """Decisions of the traditional AI, row by row: fights one after the other, each in order of time.
 
     Attributes:
-        obs: float32 `(row, observation)`, `obs_v1`.
+        obs: float32 `(row, observation)`, `obs_v1`; for the skill head its slots and their ids behind it.
         action_mask: bool `(row, action)`, legal actions; None for the control head.
         actions: the label: int64 `(row,)`, for the control head float32 `(row, 5)`. 0 where not valid.
         rewards: float32 `(row,)`, shaped, unscaled reward of the window, by the archetype's own weights.
@@ -142,8 +142,7 @@ def demonstrate(
 ) -> Demonstrations:
     """Play fights in which the traditional AI plays the learner's part, and label its decisions.
 
-    The demonstrator's team mates are those of training (classic scripts), so that a mind that copies it
-    meets the same fights.
+    The demonstrator's team mates are those of training, so that a mind that copies it meets the same fights.
 
     Args:
         archetype: of the demonstrator.
@@ -207,7 +206,7 @@ def _play(env: ArenaVectorEnv, labeller: Labeller, seed: int, first: int) -> dic
     steps: list[dict[str, np.ndarray]] = []
     for _ in range(_STEP_LIMIT):
         rows = np.flatnonzero(running)
-        seen = {"obs": env.world.obs[rows, 0], "action_mask": env.world.masks[rows, 0]}
+        seen = {"obs": env.rows()[rows], "action_mask": env.world.masks[rows, 0]}
         labeller.before()
         _, reward, terminated, _, _ = env.step_orders(script)
         actions, valid = labeller.after(running)

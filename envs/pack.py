@@ -91,7 +91,8 @@ class PackVectorEnv:
             num_envs: fights stepped together.
             archetype: of the first member; the others are its partners in the scenario.
             scenario: `3v3` to `5v5`, or a named one of that size; None takes the archetype's own.
-            opponent: a tier, a style, `styles` or `switching`, as in `envs.arena`; None is classic.
+            opponent: a tier, a style, `styles` or `switching`, as in `envs.arena`; None is classic. Members
+                fight by a script of that tier where their order leaves it to them.
             team: archetypes of the members, in place of archetype and scenario.
             enemies: archetypes of the enemies, as many; None takes the scenario's, else the team's.
             level: 1 to 5, a level of the curriculum in place of scenario and opponent; at least 3v3.

@@ -38,15 +38,29 @@ class SkillVectorEnv(ArenaVectorEnv):
             parts["action_mask"] = spaces.MultiBinary(self.world.masks.shape[-1])
         return spaces.Dict(parts)
 
-    def _observation(self) -> dict[str, np.ndarray]:
+    def rows(self) -> np.ndarray:
+        """What the learner sees: `observation`, `skill_ids` and `skills` in a row, float32 `(fight, 176)`.
+
+        The parts stand in the order of the observation space, which Gymnasium sorts by name.
+        """
+        skills, ids = self._slots()
+        flat = (self.world.obs[:, 0], ids.astype(np.float32), skills.reshape(self.num_envs, -1))
+        return np.concatenate(flat, axis=1)
+
+    def _slots(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features `(fight, 7, 15)` and ids `(fight, 7)` of the learner's slots."""
         own = self.world.units[:, self.learner_unit, : f.NUM_UNIT_FIELDS].astype(np.int64)
         rows = self.world.skills[self.learner_unit, :, : f.NUM_SKILL_FIELDS].astype(np.int64)
         skills = np.broadcast_to(rows, (self.num_envs, *rows.shape))
+        return skill_feature_rows(own, skills), skill_id_rows(skills)
+
+    def _observation(self) -> dict[str, np.ndarray]:
         obs = self.world.obs[:, 0]
+        features, ids = self._slots()
         out = {
             "observation": obs.copy() if self.copy else obs,
-            "skills": skill_feature_rows(own, skills),
-            "skill_ids": skill_id_rows(skills),
+            "skills": features,
+            "skill_ids": ids,
         }
         if self.mask_in_observation:
             out["action_mask"] = self.world.masks[:, 0].astype(np.int8)

@@ -6,7 +6,7 @@ so that a file written for the whole product loads unchanged and nobody believes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,50 +119,75 @@ def load_settings(path: Path) -> SettingsFile:
     return load_dataclass(SettingsFile, load_yaml(path), path.name)
 
 
-def overrides(settings: SettingsFile, source: str) -> dict[str, dict[str, Any]]:
-    """Turns a settings file into values that are laid over a profile of combat_dqn.
+def overrides(
+    settings: SettingsFile, source: str, model_types: Sequence[str] = ("combat_dqn",)
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Turns a settings file into values that are laid over the profiles of model types.
 
     Args:
         settings: The checked file.
         source: The file's name for error messages.
+        model_types: Which are to be trained; the file may name others.
 
     Returns:
-        ``{"training": {...}, "model": {...}}`` with what the file sets.
+        By model type ``{"training": {...}, "model": {...}}`` with what the file sets.
 
     Raises:
-        ConfigError: An unknown key of ``models.combat_dqn``.
+        ConfigError: An unknown key of ``models.<model type>``.
     """
+    return {name: _overrides(settings, source, name) for name in model_types}
+
+
+def _overrides(settings: SettingsFile, source: str, name: str) -> dict[str, dict[str, Any]]:
     from dataclasses import fields
 
-    from policies.combat_dqn import CombatDQNConfig
+    from policies.model_types import model_type
 
+    kind = model_type(name)
     laid: dict[str, dict[str, Any]] = {"training": {}, "model": {}}
-    if settings.training.gamma is not None:
+    supervised = kind.algorithm == "supervised"
+    if settings.training.gamma is not None and not supervised:
         laid["training"]["gamma"] = settings.training.gamma
-    shape = [f.name for f in fields(CombatDQNConfig) if f.name not in ("observation_size", "num_actions")]
-    for name, value in settings.models.get("combat_dqn", {}).items():
-        if name == "learning_rate":
+    if supervised:
+        steps = {
+            "checkpoint_steps": settings.checkpoints.save_frequency,
+            "keep_checkpoints": settings.checkpoints.keep_last_n,
+        }
+        laid["training"] |= {key: value for key, value in steps.items() if value is not None}
+    # Sizes of observations and actions are the environment's.
+    fixed = ("observation_size", "num_actions", "action_size", "local_size", "state_size")
+    shape = [f.name for f in fields(kind.config_class()) if f.name not in fixed]
+    for key, value in settings.models.get(name, {}).items():
+        if key == "learning_rate":
             laid["training"]["learning_rate"] = value
-        elif name in shape:
-            laid["model"][name] = value
+        elif key in shape:
+            laid["model"][key] = value
         else:
             valid = [*shape, "learning_rate"]
-            raise ConfigError(f"{source}: unknown key 'models.combat_dqn.{name}'{nearest(name, valid)}")
+            raise ConfigError(f"{source}: unknown key 'models.{name}.{key}'{nearest(key, valid)}")
     return laid
 
 
-def without_effect(settings: SettingsFile) -> list[str]:
-    """Lists the keys a file sets that this release does not act on yet."""
+def without_effect(settings: SettingsFile, model_types: Sequence[str] = ("combat_dqn",)) -> list[str]:
+    """Lists the keys a file sets that this release does not act on yet, or not for these model types.
+
+    Args:
+        settings: The checked file.
+        model_types: Which are to be trained.
+    """
+    from policies.model_types import MODEL_TYPES as KINDS
+
+    steps = any(KINDS[name].algorithm == "supervised" for name in model_types)
     idle: Mapping[str, Any] = {
         "hardware.max_vram_gb": settings.hardware.max_vram_gb,
-        "checkpoints.save_frequency": settings.checkpoints.save_frequency,
-        "checkpoints.keep_last_n": settings.checkpoints.keep_last_n,
+        "checkpoints.save_frequency": None if steps else settings.checkpoints.save_frequency,
+        "checkpoints.keep_last_n": None if steps else settings.checkpoints.keep_last_n,
         "curriculum.enabled": settings.curriculum.enabled or None,
         "strategies.continuous.enabled": settings.strategies.continuous.enabled or None,
         **{
             f"models.{name}": values or None
             for name, values in settings.models.items()
-            if name != "combat_dqn"
+            if name not in model_types
         },
     }
     return [name for name, value in idle.items() if value is not None]

@@ -68,21 +68,43 @@ class FightScore:
 
 
 @dataclass
-class _Tally:
+class Tally:
     """What the counted episodes add up to; arrays have one entry per fight."""
 
     rewards: list[np.ndarray] = field(default_factory=list)
     lengths: list[np.ndarray] = field(default_factory=list)
     outcomes: list[np.ndarray] = field(default_factory=list)
     terms: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    actions: np.ndarray = field(default_factory=lambda: np.zeros(10, np.int64))
+    actions: np.ndarray = field(default_factory=lambda: np.zeros((1, 0), np.int64))
+    """Counts of each action; of continuous controls one row per component."""
+
+    def count(self, actions: np.ndarray, size: int, bins: int = 16) -> None:
+        """Counts chosen actions: whole numbers ``(row,)``, or controls ``(row, part)`` in [-1, 1]."""
+        if actions.dtype.kind == "f":
+            places = np.clip(((actions + 1.0) * (bins / 2)).astype(np.int64), 0, bins - 1)
+            seen = np.stack([np.bincount(part, minlength=bins) for part in places.T])
+        else:
+            seen = np.bincount(actions, minlength=size)[None]
+        self.actions = seen if self.actions.size == 0 else self.actions + seen
+
+    def add(
+        self, rewards: np.ndarray, lengths: np.ndarray, outcomes: np.ndarray, terms: dict[str, np.ndarray]
+    ) -> None:
+        """Adds fights; each array has one entry per fight."""
+        for name, values in terms.items():
+            self.terms.setdefault(name, []).append(values)
+        self.rewards.append(rewards)
+        self.lengths.append(lengths)
+        self.outcomes.append(outcomes)
 
     def score(self, scripted: bool) -> FightScore:
+        """What all fights came to; a script's choices are not known."""
         rewards, lengths, outcomes = map(np.concatenate, (self.rewards, self.lengths, self.outcomes))
         n, wins = len(outcomes), int((outcomes == 1).sum())
         low, high = wilson_interval(wins, n)
         points = wins + (outcomes == 2).sum() + 0.5 * (outcomes == 3).sum()
-        total = max(1, int(self.actions.sum()))
+        totals = np.maximum(self.actions.sum(axis=1, keepdims=True), 1)
+        bits = [entropy_bits(row.tolist()) for row in self.actions]
         return FightScore(
             n=n,
             wins=wins,
@@ -93,10 +115,10 @@ class _Tally:
             average_reward=float(rewards.mean()),
             average_reward_se=float(rewards.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
             episode_length=float(lengths.mean()),
-            action_entropy_bits=None if scripted else entropy_bits(self.actions.tolist()),
+            action_entropy_bits=None if scripted else sum(bits) / len(bits),
             reward_terms={name: float(np.concatenate(parts).mean()) for name, parts in self.terms.items()},
             outcomes={name: int((outcomes == code).sum()) for code, name in OUTCOMES.items()},
-            action_shares=() if scripted else tuple((self.actions / total).tolist()),
+            action_shares=() if scripted else tuple((self.actions / totals).mean(axis=0).tolist()),
         )
 
 
@@ -131,7 +153,7 @@ def play_fights(
 
     if n < 1:
         raise ValueError(f"{n} fights cannot be played: ask for at least 1")
-    tally = _Tally()
+    tally = Tally()
     for start in range(0, n, CHUNK):
         env = CombatVectorEnv(
             min(CHUNK, n - start),
@@ -147,7 +169,7 @@ def play_fights(
     return tally.score(scripted=policy is None)
 
 
-def _play_chunk(env: Any, policy: Policy | None, seed: int, tally: _Tally) -> None:
+def _play_chunk(env: Any, policy: Policy | None, seed: int, tally: Tally) -> None:
     size = env.num_envs
     obs, info = env.reset(seed=seed)
     running = np.ones(size, bool)
@@ -162,7 +184,7 @@ def _play_chunk(env: Any, policy: Policy | None, seed: int, tally: _Tally) -> No
             rows = np.flatnonzero(running)
             chosen = np.asarray(policy(obs[rows], info["action_mask"][rows]), np.int64)
             actions[rows] = chosen
-            tally.actions += np.bincount(chosen, minlength=10)
+            tally.count(chosen, 10)
         obs, reward, terminated, truncated, info = env.step(actions)
         rewards += np.where(running, reward, 0.0)
         lengths += running
@@ -177,11 +199,7 @@ def _play_chunk(env: Any, policy: Policy | None, seed: int, tally: _Tally) -> No
         raise RuntimeError(
             f"{int(running.sum())} fights did not end in {_STEP_LIMIT} decisions: simulation fault"
         )
-    for name, values in terms.items():
-        tally.terms.setdefault(name, []).append(values)
-    tally.rewards.append(rewards)
-    tally.lengths.append(lengths)
-    tally.outcomes.append(outcomes)
+    tally.add(rewards, lengths, outcomes, terms)
 
 
 def random_policy(seed: int) -> Policy:
@@ -227,6 +245,36 @@ def play_baselines(archetype: str, n: int, seed: int, *, threads: int = 1) -> di
     }
 
 
+def open_session(path: Path, sha256: str | None = None) -> Any:
+    """Opens an exported file on one thread.
+
+    Args:
+        path: The file.
+        sha256: Expected digest of its bytes; None trusts the file.
+
+    Raises:
+        ExperimentError: The bytes differ from the digest.
+    """
+    import hashlib
+
+    import onnxruntime
+
+    from experiments.errors import ExperimentError
+
+    data = Path(path).read_bytes()
+    seen = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and seen != sha256:
+        raise ExperimentError(
+            f"{path} has sha256 {seen[:12]}…, the registry says {sha256[:12]}…: the file was changed,"
+            " export again"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
 class OnnxPolicy:
     """Plays an exported ONNX file greedily, exactly as the service does.
 
@@ -239,24 +287,7 @@ class OnnxPolicy:
     """
 
     def __init__(self, path: Path, sha256: str | None = None) -> None:
-        import hashlib
-
-        import onnxruntime
-
-        from experiments.errors import ExperimentError
-
-        data = Path(path).read_bytes()
-        seen = hashlib.sha256(data).hexdigest()
-        if sha256 is not None and seen != sha256:
-            raise ExperimentError(
-                f"{path} has sha256 {seen[:12]}…, the registry says {sha256[:12]}…: the file was changed,"
-                " export again"
-            )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(path, sha256)
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         """What the exporter wrote into the file, such as the archetype."""
 

@@ -16,9 +16,12 @@ from experiments.errors import UsageError
 from experiments.machine import code_version
 from experiments.seeds import Purpose, seed_for
 
-AVAILABLE_MODEL_TYPES = ("combat_dqn",)
-"""Model types that this release can train."""
-
+STAGES: dict[str, tuple[str, ...]] = {
+    "core": ("combat_dqn", "movement_ppo", "threat_assessment"),
+    "advanced": ("spatial_vit", "temporal_transformer", "pattern_recognition"),
+    "coordination": ("team_coordination", "soft_actor_critic", "skill_dqn"),
+}
+"""Model types by stage: what a game needs first, what sees further, what acts together and finer."""
 PROFILES = ("demo", "small", "full")
 OPPONENT = "classic"
 SELECTION_FIGHTS = 256
@@ -26,6 +29,8 @@ SELECTION_FIGHTS = 256
 # Archetype rates scale the type's rate relative to this one (an archetype's factor is rate / 3e-4).
 _REFERENCE_RATE = 3e-4
 _DEFAULT_NOISE = 0.1
+_SUPERVISED_LANE = ("precision",)
+"""Of how a run is carried out, what concerns a mind that learns from recorded fights."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,13 @@ class Request:
         profile: ``demo``, ``small`` or ``full``.
         seed: Base seed of everything random.
         epochs: Reports to Tune; the profile's number when None.
-        batch_size: Transitions per gradient step; the profile's when None.
+        batch_size: Rows per gradient step; the profile's when None.
         lr: Learning rate as it stands; the type's rate x (archetype's rate / 3e-4) when None.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         lane: How each run is carried out: ``precision``, ``compiled``, ``env_runners``, ``learners``,
             ``sampler`` and ``checkpoint_replay`` of `policies.settings.Run`.
-        overrides: Further settings laid over the profile's, ``{"training": {...}, "model": {...}}``.
+        overrides: By model type, further settings laid over the profile's, ``{"combat_dqn": {"training":
+            {...}, "model": {...}}}``.
     """
 
     archetypes: tuple[str, ...]
@@ -98,7 +104,7 @@ class Run:
     def helpers(self) -> int:
         """Processes beside the trial's own: env runners and learners."""
         trial = self.settings["trial"]
-        return int(trial["env_runners"]) + int(trial["learners"])
+        return int(trial.get("env_runners", 0)) + int(trial.get("learners", 0))
 
     @property
     def epochs(self) -> int:
@@ -106,9 +112,11 @@ class Run:
         return int(self.settings["trial"]["training"]["epochs"])
 
     @property
-    def env_steps(self) -> int:
-        """Decisions of the environment in the whole run."""
+    def env_steps(self) -> int | None:
+        """Decisions of the environment in the whole run; None where a mind learns from recorded fights."""
         t = self.settings["trial"]["training"]
+        if self.settings["kind"] == "supervised":
+            return None
         return int(t["epochs"] * t["rounds_per_epoch"] * t["num_envs"] * t["rollout_length"])
 
 
@@ -119,14 +127,13 @@ def check_names(
 
     Args:
         archetypes: Names, of the user's own archetypes too; None for all six.
-        model_types: Names, or None for all of this release.
+        model_types: Names, or None for all nine.
 
     Returns:
         Both selections in the order of the contracts, without repetition.
 
     Raises:
-        UsageError: An unknown archetype or model type (the nearest valid name is given), or a model type
-            that is not part of this release.
+        UsageError: An unknown archetype or model type (the nearest valid name is given).
     """
     from envs.archetypes import known, suggestion
     from envs.configuration import nearest
@@ -139,12 +146,9 @@ def check_names(
             raise UsageError(f"unknown archetype '{name}'{suggestion(name)}{own}")
     for name in model_types or ():
         if name not in MODEL_TYPES:
-            raise UsageError(f"unknown model type '{name}'{nearest(name, AVAILABLE_MODEL_TYPES)}")
-        if name not in AVAILABLE_MODEL_TYPES:
-            available = ", ".join(AVAILABLE_MODEL_TYPES)
-            raise UsageError(f"model type '{name}' is not part of this release; available: {available}")
+            raise UsageError(f"unknown model type '{name}'{nearest(name, MODEL_TYPES)}")
     chosen = archetypes or ARCHETYPES
-    types = model_types or AVAILABLE_MODEL_TYPES
+    types = model_types or MODEL_TYPES
     return tuple(a for a in names if a in chosen), tuple(m for m in MODEL_TYPES if m in types)
 
 
@@ -161,53 +165,118 @@ def resolve(request: Request) -> list[Run]:
 
     archetypes, model_types = check_names(request.archetypes, request.model_types)
     try:
-        return [_resolve_combat_dqn(request, archetype) for _ in model_types for archetype in archetypes]
+        return [_resolve_cell(request, archetype, name) for name in model_types for archetype in archetypes]
     except ConfigError as error:
         raise UsageError(str(error)) from error
 
 
-def _resolve_combat_dqn(request: Request, archetype: str) -> Run:
+def _resolve_cell(request: Request, archetype: str, model_type: str) -> Run:
     from envs import archetypes
-    from envs.contracts import ACTION_VERSION, OBS_VERSION, VIEW_VERSION
-    from policies.profiles import resolve_run
+    from envs.contracts import OBS_VERSION, VIEW_VERSION
+    from policies.model_types import MODEL_TYPES
 
-    config = archetypes.load(archetype)
-    training = {"epochs": request.epochs, "batch_size": request.batch_size}
-    overrides = {name: dict(values) for name, values in request.overrides.items()}
-    overrides["training"] = {
-        **overrides.get("training", {}),
-        **{name: value for name, value in training.items() if value is not None},
-    }
-    seed = seed_for(Purpose.TRAINING, request.seed, archetype, "combat_dqn")
-    trial = resolve_run(
-        "combat_dqn",
-        {"id": "MLMonster/Combat-v0", "archetype": archetype, "opponent": OPPONENT},
-        profile=request.profile,
-        seed=seed,
-        learning_rate=request.lr,
-        learning_rate_factor=(config.training.learning_rate or _REFERENCE_RATE) / _REFERENCE_RATE,
-        noise=_given(config.training.exploration_noise, _DEFAULT_NOISE),
-        reward_scale=_given(config.training.reward_scale, 1.0),
-        device=request.device,
-        overrides=overrides,
-        **request.lane,
-    )
-    settings = {
-        "format": 1,
-        "kind": "rl",
+    kind = MODEL_TYPES[model_type]
+    supervised = kind.algorithm == "supervised"
+    settings: dict[str, Any] = {
+        "format": 2,
+        "kind": "supervised" if supervised else "rl",
         "archetype": archetype,
-        "model_type": "combat_dqn",
+        "model_type": model_type,
         "profile": request.profile,
         "seed": request.seed,
-        "trial": trial,
-        "selection": {"fights": SELECTION_FIGHTS, "seed": request.seed},
-        "contracts": {"observation": OBS_VERSION, "action": ACTION_VERSION, "view": VIEW_VERSION},
+        "trial": (_supervised_trial if supervised else _acting_trial)(request, archetype, model_type),
+        "contracts": {
+            "observation": OBS_VERSION,
+            "action": _action_version(kind.head),
+            "view": VIEW_VERSION,
+        },
         "code": code_version(),
     }
+    if not supervised:
+        settings["selection"] = {"fights": SELECTION_FIGHTS, "seed": request.seed}
     own = archetypes.definitions([archetype])
     if own:  # the six stand in the code, which has its hash already
         settings["archetypes"] = own
     return Run(json.loads(json.dumps(settings)))
+
+
+def _acting_trial(request: Request, archetype: str, model_type: str) -> dict[str, Any]:
+    from envs import archetypes
+    from policies.profiles import resolve_run
+
+    config = archetypes.load(archetype).training
+    return resolve_run(
+        model_type,
+        environment(model_type, archetype),
+        profile=request.profile,
+        seed=seed_for(Purpose.TRAINING, request.seed, archetype, model_type),
+        noise=_given(config.exploration_noise, _DEFAULT_NOISE),
+        reward_scale=_given(config.reward_scale, 1.0),
+        device=request.device,
+        **_common(request, archetype, model_type),
+        **request.lane,
+    )
+
+
+def _supervised_trial(request: Request, archetype: str, model_type: str) -> dict[str, Any]:
+    from policies.perception.profiles import resolve_perception_run
+
+    lane = {name: value for name, value in request.lane.items() if name in _SUPERVISED_LANE}
+    return resolve_perception_run(
+        model_type,
+        archetype,
+        profile=request.profile,
+        seed=seed_for(Purpose.TRAINING, request.seed, archetype, model_type),
+        device=request.device,
+        **_common(request, archetype, model_type),
+        **lane,
+    )
+
+
+def _common(request: Request, archetype: str, model_type: str) -> dict[str, Any]:
+    """Learning rate and what is laid over the profile, alike for every kind of run."""
+    from envs import archetypes
+    from policies.model_types import MODEL_TYPES
+
+    rounds = MODEL_TYPES[model_type].algorithm in ("ppo", "team_ppo")
+    given = {
+        "epochs": request.epochs,
+        "minibatch_size" if rounds else "batch_size": request.batch_size,
+    }
+    laid = request.overrides.get(model_type, {})
+    overrides = {name: dict(values) for name, values in laid.items()}
+    overrides["training"] = {
+        **overrides.get("training", {}),
+        **{name: value for name, value in given.items() if value is not None},
+    }
+    rate = archetypes.load(archetype).training.learning_rate
+    return {
+        "learning_rate": request.lr,
+        "learning_rate_factor": (rate or _REFERENCE_RATE) / _REFERENCE_RATE,
+        "overrides": overrides,
+    }
+
+
+def environment(model_type: str, archetype: str) -> dict[str, Any]:
+    """Where a mind with actions learns: the environment of its head, against the traditional AI.
+
+    Args:
+        model_type: Of a mind with actions.
+        archetype: Name.
+    """
+    from policies.model_types import MODEL_TYPES
+
+    head = MODEL_TYPES[model_type].head
+    who = {"archetype": archetype, "opponent": OPPONENT}
+    if head == "pack":
+        return {"factory": "policies.columnar.pack_rows:make", **who}
+    return {"id": f"MLMonster/{str(head).capitalize()}-v0", **who}
+
+
+def _action_version(head: str | None) -> str:
+    from envs.contracts.vocabulary import ACTION_VERSIONS
+
+    return "none" if head is None else ACTION_VERSIONS[head]
 
 
 def _given(value: float | None, otherwise: float) -> float:
@@ -232,16 +301,27 @@ def plan_rows(runs: Sequence[Run], reused: Mapping[str, str] | None = None) -> l
                 "profile": run.settings["profile"],
                 "epochs": run.epochs,
                 "env_steps": run.env_steps,
-                "updates": training["epochs"] * training["rounds_per_epoch"] * training["updates_per_round"],
-                "batch_size": training["batch_size"],
+                "updates": _updates(training),
+                "batch_size": training.get("batch_size") or training["minibatch_size"],
                 "learning_rate": training["learning_rate"],
-                "final_epsilon": trial["noise"],
-                "reward_scale": trial["reward_scale"],
+                "noise": trial.get("noise"),
+                "reward_scale": trial.get("reward_scale"),
                 "device": trial["device"],
                 "precision": trial["precision"],
-                "sampler": trial["sampler"],
+                "sampler": trial.get("sampler"),
                 "cpus": 1 + run.helpers,
                 "state": (reused or {}).get(run.run_id, "new"),
             }
         )
     return rows
+
+
+def _updates(training: Mapping[str, Any]) -> int | None:
+    """Gradient steps of a run; None where they depend on what is recorded."""
+    if "rounds_per_epoch" not in training:
+        return None
+    per_round = training.get("updates_per_round")
+    if per_round is None:
+        rows = training["num_envs"] * training["rollout_length"]
+        per_round = training["passes"] * max(1, round(rows / training["minibatch_size"]))
+    return int(training["epochs"] * training["rounds_per_epoch"] * per_round)

@@ -58,13 +58,22 @@ class Progress:
         epoch, epochs = metrics["epoch"], metrics["epochs"]
         if epoch not in (1, epochs) and epoch % max(1, round(epochs / LINES_PER_RUN)) != 0:
             return
+        if "val_loss" in metrics:
+            shown = (
+                f"loss {_number(metrics.get('loss'), '.3f')}"
+                f"  validation {_number(metrics['val_loss'], '.3f')}"
+                f"  best epoch {metrics['best_epoch']}  {_number(metrics.get('rows_per_s'), ',.0f')} rows/s"
+            )
+        else:
+            shown = (
+                f"win {_number(metrics.get('win_rate'), '.2f')}"
+                f"  greedy {_number(metrics.get('selection_win_rate'), '.2f')}"
+                f"  reward {_number(metrics.get('reward'), '6.1f')}"
+                f"  loss {_number(metrics.get('loss'), '.3f')}"
+                f"  {_number(metrics.get('env_steps_per_s'), ',.0f')} steps/s"
+            )
         self.line(
-            f"{metrics['archetype']:<10} epoch {metrics['epoch']:>3}/{metrics['epochs']:<3}"
-            f" win {_number(metrics.get('win_rate'), '.2f')}"
-            f"  greedy {_number(metrics.get('selection_win_rate'), '.2f')}"
-            f"  reward {_number(metrics.get('reward'), '6.1f')}"
-            f"  loss {_number(metrics.get('loss'), '.3f')}"
-            f"  {_number(metrics.get('env_steps_per_s'), ',.0f')} steps/s"
+            f"{metrics['archetype']:<10} {metrics['model_type']:<20} epoch {epoch:>3}/{epochs:<3} {shown}"
             f"  ({finished} of {total} runs done)"
         )
 

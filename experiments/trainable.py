@@ -72,7 +72,35 @@ def train_rl(run: dict[str, Any], resume_from: str | None) -> None:
     from policies.training import build_trainer
 
     # With the trial's own files, so that it is there when the worker's folder has gone.
-    trainer = build_trainer(run["trial"], guard_folder=Path(tune.get_context().get_trial_dir()) / "nan_guard")
+    guard_folder = Path(tune.get_context().get_trial_dir()) / "nan_guard"
+    _carry_out(build_trainer(run["trial"], guard_folder=guard_folder), run, resume_from, _epochs)
+
+
+def train_supervised(run: dict[str, Any], resume_from: str | None) -> None:
+    """Trains a perception cell epoch by epoch and reports each to Tune.
+
+    Args:
+        run: Resolved settings.
+        resume_from: A checkpoint folder of an earlier, broken attempt.
+    """
+    from policies.perception.trainer import SupervisedTrainer
+
+    _carry_out(SupervisedTrainer(run["trial"]), run, resume_from, _passes)
+
+
+Epochs = Iterator[tuple[dict[str, Any], bool]]
+"""The metrics of each epoch, and whether a checkpoint is due after it."""
+
+
+def _carry_out(
+    trainer: Any,
+    run: dict[str, Any],
+    resume_from: str | None,
+    epochs: Callable[[Any, dict[str, Any], dict[str, Any], Path], Epochs],
+) -> None:
+    """Goes through a trainer's epochs, from where an earlier attempt broke off, and stops it."""
+    from ray import tune
+
     # The worker's own folder goes with its Ray session, also when the process is killed.
     work = Path(tempfile.mkdtemp(prefix="trial-", dir=Path.cwd()))
     try:
@@ -81,7 +109,7 @@ def train_rl(run: dict[str, Any], resume_from: str | None) -> None:
         start = own.path if own is not None else resume_from
         if start:
             progress = _restore(trainer, Path(start), work)
-        for metrics, due in _epochs(trainer, run, progress, work):
+        for metrics, due in epochs(trainer, run, progress, work):
             checkpoint = None
             if due:
                 folder = _write_checkpoint(trainer, progress, work)
@@ -92,9 +120,40 @@ def train_rl(run: dict[str, Any], resume_from: str | None) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _epochs(
-    trainer: Any, run: dict[str, Any], progress: dict[str, Any], work: Path
-) -> Iterator[tuple[dict[str, Any], bool]]:
+def _passes(trainer: Any, run: dict[str, Any], progress: dict[str, Any], work: Path) -> Epochs:
+    """Epochs of a supervised run, which may stop early; after the last one the best weights, calibrated."""
+    from policies.model_types import save_weights
+
+    epochs = int(run["trial"]["training"]["epochs"])
+    every = max(1, -(-epochs // CHECKPOINTS_PER_RUN))
+    while not progress.get("finished"):
+        started = time.perf_counter()
+        metrics: dict[str, Any] = {}
+        if not trainer.over:
+            metrics = dict(trainer.train_epoch())
+        if trainer.over:
+            metrics |= {f"calibration_{name}": value for name, value in trainer.finish().items()}
+            save_weights(trainer.model(), work / "best")
+            progress["best"] = {"epoch": trainer.best["epoch"], "rank": [trainer.best["score"], 0.0]}
+            progress["finished"] = True
+        progress["epoch"] = trainer.epoch
+        metrics |= _about(run, trainer.epoch, epochs, trainer.best["epoch"], started)
+        yield metrics, trainer.epoch % every == 0 or bool(progress.get("finished"))
+
+
+def _about(run: dict[str, Any], epoch: int, epochs: int, best: int | None, started: float) -> dict[str, Any]:
+    """What every report says of itself."""
+    return {
+        "epoch": epoch,
+        "epochs": epochs,
+        "archetype": run["archetype"],
+        "model_type": run["model_type"],
+        "best_epoch": best,
+        "epoch_s": time.perf_counter() - started,
+    }
+
+
+def _epochs(trainer: Any, run: dict[str, Any], progress: dict[str, Any], work: Path) -> Epochs:
     """Yields the metrics of each epoch and whether a checkpoint is due after it."""
     epochs = int(run["trial"]["training"]["epochs"])
     every = max(1, -(-epochs // CHECKPOINTS_PER_RUN))
@@ -106,14 +165,8 @@ def _epochs(
             score = _select(trainer, run, progress, epoch, work)
             metrics["selection_win_rate"], metrics["selection_reward"] = score
         progress["epoch"] = epoch
-        metrics.update(
-            epoch=epoch,
-            epochs=epochs,
-            archetype=run["archetype"],
-            model_type=run["model_type"],
-            best_epoch=progress["best"]["epoch"] if progress["best"] else None,
-            epoch_s=time.perf_counter() - started,
-        )
+        best = progress["best"]["epoch"] if progress["best"] else None
+        metrics |= _about(run, epoch, epochs, best, started)
         yield metrics, epoch % every == 0 or epoch == epochs
 
 
@@ -121,27 +174,38 @@ def _select(
     trainer: Any, run: dict[str, Any], progress: dict[str, Any], epoch: int, work: Path
 ) -> tuple[float, float]:
     """Plays the selection fights greedily and keeps the weights if none before were better."""
-    from experiments.evaluation import play_fights
-    from experiments.seeds import Purpose
     from policies.model_types import save_weights
 
     # A copy: playing switches a model to evaluation mode, and the trainer's own must stay as it is.
     model = copy.deepcopy(trainer.model())
-    plan = run["selection"]
-    score = play_fights(
-        run["archetype"],
-        torch_policy(model),
-        plan["fights"],
-        plan["seed"],
-        purpose=Purpose.SELECTION,
-        opponent=run["trial"]["env"]["opponent"],
-    )
+    win_rate, reward = _selection_score(trainer, model, run)
     # Ties go to the later epoch: it has seen more fights.
-    rank = [score.win_rate, score.average_reward]
+    rank = [win_rate, reward]
     if progress["best"] is None or rank[0] >= progress["best"]["rank"][0]:
         save_weights(model, work / "best")
         progress["best"] = {"epoch": epoch, "rank": rank}
-    return score.win_rate, score.average_reward
+    return win_rate, reward
+
+
+def _selection_score(trainer: Any, model: Any, run: dict[str, Any]) -> tuple[float, float]:
+    """Win rate and mean reward of greedy play on the selection fights."""
+    from experiments.evaluation import play_fights
+    from experiments.seeds import Purpose, seed_for
+
+    plan = run["selection"]
+    if run["model_type"] == "combat_dqn":
+        score = play_fights(
+            run["archetype"],
+            torch_policy(model),
+            plan["fights"],
+            plan["seed"],
+            purpose=Purpose.SELECTION,
+            opponent=run["trial"]["env"]["opponent"],
+        )
+        return score.win_rate, score.average_reward
+    seed = seed_for(Purpose.SELECTION, plan["seed"], run["archetype"])
+    seen = trainer.evaluate(plan["fights"], seed)
+    return seen["win_rate"], seen["reward"]
 
 
 def torch_policy(model: Any) -> Callable[[Any, Any], Any]:
@@ -196,5 +260,8 @@ def _restore(trainer: Any, checkpoint: Path, work: Path) -> dict[str, Any]:
     return progress
 
 
-KINDS: dict[str, Callable[[dict[str, Any], str | None], None]] = {"rl": train_rl}
-"""Body per kind of run; the supervised and pack kinds join here."""
+KINDS: dict[str, Callable[[dict[str, Any], str | None], None]] = {
+    "rl": train_rl,
+    "supervised": train_supervised,
+}
+"""Body per kind of run."""

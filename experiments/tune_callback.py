@@ -83,7 +83,8 @@ class LedgerCallback(Callback):
             folder = latest[0]
         progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
         history = record.history()
-        if not history or progress["epoch"] < history[-1]["epochs"]:
+        whole = progress.get("finished") or (history and progress["epoch"] >= history[-1]["epochs"])
+        if not history or not whole:
             return
         beside = record.folder / "model.writing"
         shutil.rmtree(beside, ignore_errors=True)
@@ -104,8 +105,16 @@ class LedgerCallback(Callback):
         )
         self._done += 1
         rate = best["rank"][0]
-        seen = f", greedy win rate {rate:.2f} on the selection fights" if rate is not None else ""
-        self._progress.line(f"{history[-1]['archetype']:<10} finished: best epoch {best['epoch']}{seen}")
+        what = (
+            "score on the validation set"
+            if progress.get("finished")
+            else "greedy win rate on the selection fights"
+        )
+        seen = f", {what} {rate:.2f}" if rate is not None else ""
+        self._progress.line(
+            f"{history[-1]['archetype']:<10} {history[-1]['model_type']} finished: best epoch "
+            f"{best['epoch']}{seen}"
+        )
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Says that a trial broke; Tune may start it once more from its checkpoint."""

@@ -270,8 +270,8 @@ def _refuse_unless(precision: str, agreement: Agreement, tolerance: float) -> No
     if not agreement.relative_error <= tolerance:
         raise ExportRefusedError(
             f"{precision}: the written file differs from torch by {agreement.relative_error:.2e} of the "
-            f"scale of '{agreement.output}', allowed is {tolerance:.2e}; the export is wrong or the values are too "
-            "large for the precision"
+            f"scale of '{agreement.output}', allowed is {tolerance:.2e}; the export is wrong or the values "
+            "are too large for the precision"
         )
     if agreement.action_agreement < MIN_ACTION_AGREEMENT:
         raise ExportRefusedError(

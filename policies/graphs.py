@@ -1,8 +1,9 @@
 """ONNX graphs of inference forms: traced once per shape of network, filled with weights, halved.
 
-Tracing costs seconds and does not depend on the weights, so one trace serves the six archetypes. It is made
-with placeholder weights that are all different: whatever place the exporter puts a weight, turned or not, is
-found again by its numbers.
+Tracing costs seconds and does not depend on the weights, so one trace serves the six archetypes. While the
+graph is simplified the weights are inputs of it: nothing is computed from them or merged with them, and each
+finds its place again by its name. (What can be computed from weights alone, ONNX Runtime computes once when
+it loads the file.)
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.shape_inference
+import onnxscript.optimizer
 import torch
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
-from onnxconverter_common import float16
 
 from envs.configuration import to_plain
 from policies.inference import served_parameters
@@ -57,6 +59,10 @@ WHOLE_OPERATORS = (
 """Operators that stay float32: sums of many numbers, exponentials, and choices among close values."""
 
 
+MOVES = ("Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that compute nothing."""
+
+
 class GraphError(RuntimeError):
     """A graph that cannot hold a network's weights; its text names them."""
 
@@ -68,16 +74,11 @@ def fp32_graph(network: Any) -> ModelProto:
         GraphError: The exporter left no place for some weights.
     """
     config = json.dumps(to_plain(network.config), sort_keys=True)
-    traced, places = _traced(type_of(network), config)
-    proto = onnx.load_model_from_string(traced)
-    weights = {name: value.detach().cpu().numpy() for name, value in served_parameters(network).items()}
-    for initializer in proto.graph.initializer:
-        if initializer.name not in places:
-            continue
-        name, axes, shape = places[initializer.name]
-        values = np.ascontiguousarray(weights[name].transpose(axes).reshape(shape))
-        # Cleared first: a tensor may hold its numbers in another field than the one that from_array fills.
-        initializer.CopyFrom(numpy_helper.from_array(values, initializer.name))
+    proto = onnx.load_model_from_string(_traced(type_of(network), config))
+    for name, value in sorted(served_parameters(network).items()):
+        if value.dtype.is_floating_point:
+            values = np.ascontiguousarray(value.detach().cpu().numpy())
+            proto.graph.initializer.append(numpy_helper.from_array(values, WEIGHT_PREFIX + name))
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
@@ -85,25 +86,61 @@ def fp32_graph(network: Any) -> ModelProto:
 def fp16_graph(proto: ModelProto, whole: tuple[str, ...]) -> ModelProto:
     """A float32 graph with its large products in float16, float32 outside.
 
+    Each node is either halved or whole; numbers are cast where one kind meets the other, once. (The converter
+    of onnxconverter-common casts back and forth between any two whole nodes, and mistakes the types of graphs
+    with many of them.)
+
     Args:
         proto: From `fp32_graph`; left untouched.
         whole: Weights, by the beginnings of their names in the network, whose layers stay float32.
-
-    Raises:
-        ValueError: The graph cannot be halved.
     """
-    copy = ModelProto()
-    copy.CopyFrom(proto)
-    keep = _whole_nodes(copy.graph, tuple(WEIGHT_PREFIX + name for name in whole))
-    with _quiet():
-        halved: ModelProto = float16.convert_float_to_float16(
-            copy, keep_io_types=True, node_block_list=keep, op_block_list=[]
-        )
-    _drop_round_trips(halved)
-    for value in (*halved.graph.input, *halved.graph.output):
-        assert value.type.tensor_type.elem_type != TensorProto.FLOAT16, value.name
-    onnx.checker.check_model(halved, full_check=True)
-    return halved
+    typed = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    floats = {
+        value.name
+        for value in (*typed.graph.value_info, *typed.graph.input, *typed.graph.output)
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+    half = ModelProto()
+    half.CopyFrom(proto)
+    graph = half.graph
+    weights = {one.name: one for one in graph.initializer if one.data_type == TensorProto.FLOAT}
+    keep = _whole_nodes(graph, tuple(WEIGHT_PREFIX + name for name in whole))
+    halved: set[str] = set()  # numbers that are float16 where they are made
+    casts: dict[tuple[str, int], str] = {}
+    nodes: list[NodeProto] = []
+
+    def as_type(name: str, kind: int) -> str:
+        """The name of the same numbers in another format."""
+        if (name, kind) not in casts:
+            casts[name, kind] = f"{name}.{'half' if kind == TensorProto.FLOAT16 else 'whole'}"
+            if name in weights:
+                # Too large a weight becomes infinite, and the file is refused where it is compared with torch.
+                with np.errstate(over="ignore"):
+                    values = numpy_helper.to_array(weights[name]).astype(np.float16)
+                graph.initializer.append(numpy_helper.from_array(values, casts[name, kind]))
+            else:
+                nodes.append(onnx.helper.make_node("Cast", [name], [casts[name, kind]], to=kind))
+        return casts[name, kind]
+
+    for node in proto.graph.node:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        wanted = TensorProto.FLOAT if node.name in keep else TensorProto.FLOAT16
+        for place, name in enumerate(node.input):
+            has = TensorProto.FLOAT16 if name in halved else TensorProto.FLOAT
+            if has != wanted and (name in floats or name in weights):
+                copy.input[place] = as_type(name, wanted)
+        if wanted == TensorProto.FLOAT16:
+            halved.update(name for name in node.output if name in floats)
+        nodes.append(copy)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    left = [one for one in graph.initializer if one.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(left)
+    onnx.checker.check_model(half, full_check=True)
+    return half
 
 
 def forget_traces() -> None:
@@ -111,25 +148,11 @@ def forget_traces() -> None:
     _traced.cache_clear()
 
 
-Places = dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]]
-"""Initializer -> (weight, order of its axes, shape)."""
-
-
 @functools.lru_cache(maxsize=32)
-def _traced(model_type: str, config: str) -> tuple[bytes, Places]:
-    """Trace a network of this shape, and find where its weights went. Serialized, so that no one changes
-    it."""
+def _traced(model_type: str, config: str) -> bytes:
+    """Trace a network of this shape, without its weights. Serialized, so that no one changes it."""
     with torch.random.fork_rng(devices=[]):
         network = build_network(model_type, json.loads(config)).eval()
-    # All different and none zero or one: the exporter folds zero biases away and merges equal tensors, and
-    # with them goes the place for the real ones. Positive, because a variance or temperature may be among
-    # them.
-    generator = torch.Generator().manual_seed(0)
-    state = network.state_dict()
-    with torch.no_grad():
-        for value in state.values():
-            if value.dtype.is_floating_point:
-                value.copy_(torch.rand(value.shape, generator=generator) + 0.01)
     signature = network.signature()
     batch = torch.export.Dim("batch")
     with _quiet(), _private_compiler_cache():
@@ -142,75 +165,74 @@ def _traced(model_type: str, config: str) -> tuple[bytes, Places]:
             dynamic_shapes=tuple({0: batch} for _ in signature.inputs),
             external_data=False,
             opset_version=OPSET,
+            optimize=False,
             verbose=False,
         )
-    assert program is not None
-    proto = ModelProto()
-    proto.CopyFrom(program.model_proto)
+        assert program is not None
+        proto = ModelProto()
+        proto.CopyFrom(program.model_proto)
+        weights = {
+            WEIGHT_PREFIX + name
+            for name, value in served_parameters(network).items()
+            if value.dtype.is_floating_point
+        }
+        _open(proto.graph, weights)
+        proto = onnxscript.optimizer.optimize(proto, input_size_limit=1 << 20, output_size_limit=1 << 20)
+    kept = [value for value in proto.graph.input if value.name not in weights]
+    del proto.graph.input[:]
+    proto.graph.input.extend(kept)
     _strip(proto, model_type)
-    return proto.SerializeToString(deterministic=True), _places(proto, network)
+    return proto.SerializeToString(deterministic=True)
 
 
-def _places(proto: ModelProto, network: Any) -> Places:
-    """Where each served weight lies in a graph that was traced with placeholders."""
-    weights = {
-        name: value.numpy()
-        for name, value in served_parameters(network).items()
-        if value.dtype.is_floating_point
-    }
-    by_content: dict[tuple[int, float], list[str]] = {}
-    for name, value in weights.items():
-        by_content.setdefault(_mark(value), []).append(name)
-    places: Places = {}
-    for initializer in proto.graph.initializer:
-        if initializer.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(initializer)
-        for name in by_content.get(_mark(values), []):
-            axes = _turned(weights[name], values)
-            if axes is not None:
-                places[initializer.name] = (name, axes, values.shape)
-                break
-    missing = sorted(weights.keys() - {name for name, _, _ in places.values()})
+def _open(graph: GraphProto, weights: set[str]) -> None:
+    """Make inputs of the weights.
+
+    Raises:
+        GraphError: The exporter fixed the batch size, or left no place for some of them.
+    """
+    for value in graph.input:
+        if value.name not in weights and not value.type.tensor_type.shape.dim[0].dim_param:
+            raise GraphError(
+                f"the traced graph has a fixed batch of '{value.name}': something in the inference form "
+                "depends on the number of rows; torch.export.export says what"
+            )
+    found = {one.name: one for one in graph.initializer if one.name in weights}
+    missing = sorted(name.removeprefix(WEIGHT_PREFIX) for name in weights - set(found))
     if missing:
         raise GraphError(
-            f"the traced graph has no place for the weights {', '.join(missing)}: they are not served "
-            "(leave them out by `served_prefixes`), or the exporter computed with them while it traced"
+            f"the traced graph has no place for the weights {', '.join(missing)}; if they are not served, "
+            "leave them out by `served_prefixes`"
         )
-    return places
+    rest = [one for one in graph.initializer if one.name not in weights]
+    del graph.initializer[:]
+    graph.initializer.extend(rest)
+    # Some exporters list weights as inputs too.
+    inputs = [value for value in graph.input if value.name not in weights]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    for name, one in found.items():
+        graph.input.append(onnx.helper.make_tensor_value_info(name, one.data_type, list(one.dims)))
 
 
-def _mark(values: np.ndarray) -> tuple[int, float]:
-    """Equal for the same numbers in another order."""
-    return values.size, float(np.sort(values, axis=None).astype(np.float64) @ np.arange(1, values.size + 1))
-
-
-def _turned(weight: np.ndarray, values: np.ndarray) -> tuple[int, ...] | None:
-    """The order of axes in which a weight has these numbers; None if in no order."""
-    orders = {tuple(range(weight.ndim)), tuple(reversed(range(weight.ndim)))}
-    for first in range(weight.ndim - 1):
-        swapped = list(range(weight.ndim))
-        swapped[first], swapped[first + 1] = swapped[first + 1], swapped[first]
-        orders.add(tuple(swapped))
-    for axes in sorted(orders):
-        if np.array_equal(weight.transpose(axes).reshape(values.shape), values):
-            return axes
-    return None
-
-
-def _whole_nodes(graph: GraphProto, prefixes: tuple[str, ...]) -> list[str]:
+def _whole_nodes(graph: GraphProto, prefixes: tuple[str, ...]) -> set[str]:
     """Names of the nodes that stay float32: those of the given weights, those of exact operators, and
     everything behind the last product that is halved."""
-    for number, node in enumerate(graph.node):
-        node.name = node.name or f"node_{number}"
     producers = {name: node for node in graph.node for name in node.output}
-    weights = {initializer.name for initializer in graph.initializer}
-    whole_weights = {name for name in weights if prefixes and name.startswith(prefixes)}
-    keep = {
-        node.name
-        for node in graph.node
-        if node.op_type in WHOLE_OPERATORS or whole_weights.intersection(node.input)
-    }
+    constant = {initializer.name for initializer in graph.initializer}
+    whole = {name for name in constant if prefixes and name.startswith(prefixes)}
+    keep: set[str] = set()
+    for node in graph.node:
+        if node.op_type in WHOLE_OPERATORS or whole.intersection(node.input):
+            keep.add(node.name)
+        if constant.issuperset(node.input):
+            # A weight that is only turned is still that weight; what is computed from weights once, when the
+            # file is loaded, costs nothing in float32.
+            constant.update(node.output)
+            if node.op_type not in MOVES:
+                keep.add(node.name)
+            if whole.intersection(node.input):
+                whole.update(node.output)
     products = {"MatMul", "Gemm", "Conv"}
     # From the outputs back until a product that is halved.
     open_names = [output.name for output in graph.output]
@@ -224,7 +246,7 @@ def _whole_nodes(graph: GraphProto, prefixes: tuple[str, ...]) -> list[str]:
             continue
         keep.add(node.name)
         open_names += node.input
-    return sorted(keep)
+    return keep
 
 
 def _strip(proto: ModelProto, name: str) -> None:
@@ -237,45 +259,8 @@ def _strip(proto: ModelProto, name: str) -> None:
         part.doc_string = ""
     proto.doc_string = graph.doc_string = ""
     graph.name = name
-
-
-def _drop_round_trips(proto: ModelProto) -> None:
-    """Join float32 nodes directly: the converter casts to float16 and back between any two of them."""
-    graph = proto.graph
-    outputs = {output.name: output for output in graph.output}
-    for last in [
-        node for node in graph.node if _casts_to(node, TensorProto.FLOAT16) and node.output[0] in outputs
-    ]:
-        # A float32 node gives this output; the converter halves it at the door all the same.
-        outputs[last.output[0]].type.tensor_type.elem_type = TensorProto.FLOAT
-        for node in graph.node:
-            node.output[:] = [last.output[0] if name == last.input[0] else name for name in node.output]
-            node.input[:] = [last.output[0] if name == last.input[0] else name for name in node.input]
-        graph.node.remove(last)
-    consumers: dict[str, list[NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            consumers.setdefault(name, []).append(node)
-    dropped: list[NodeProto] = []
-    for down in graph.node:
-        if not _casts_to(down, TensorProto.FLOAT16):
-            continue
-        ups = consumers.get(down.output[0], [])
-        back = [up for up in ups if _casts_to(up, TensorProto.FLOAT) and up.output[0] not in outputs]
-        for up in back:
-            for node in consumers.get(up.output[0], []):
-                node.input[:] = [down.input[0] if name == up.output[0] else name for name in node.input]
-        dropped += back
-        if ups and len(back) == len(ups):
-            dropped.append(down)
-    for node in dropped:
-        graph.node.remove(node)
-
-
-def _casts_to(node: NodeProto, kind: int) -> bool:
-    return node.op_type == "Cast" and any(
-        attribute.name == "to" and attribute.i == kind for attribute in node.attribute
-    )
+    for number, node in enumerate(graph.node):
+        node.name = node.name or f"node_{number}"
 
 
 @contextlib.contextmanager

@@ -146,7 +146,8 @@ def manifest(model_type: str, network: Any, versions: dict[str, str], **more: An
 
     Returns:
         model_type, parameters (served ones), parameters_trained (all), bytes (float32, served),
-        flops_per_decision, the versions, inputs and outputs with their shapes, state pairs, and config.
+        flops_per_decision, the versions, inputs and outputs with their shapes, state pairs, the output that
+        chooses, and config.
     """
     signature = network.signature()
     served = sum(value.numel() for value in served_parameters(network).values())
@@ -160,6 +161,7 @@ def manifest(model_type: str, network: Any, versions: dict[str, str], **more: An
         "inputs": {port.name: ["batch", *port.shape] for port in signature.inputs},
         "outputs": {port.name: ["batch", *port.shape] for port in signature.outputs},
         "state": [list(pair) for pair in signature.state],
+        "choice": signature.choice,
         "config": _plain(dataclasses.asdict(network.config)),
         **more,
     }

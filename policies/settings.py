@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from envs.configuration import Range
 from policies.actor_critic import ActorCriticConfig
 from policies.combat_dqn import CombatDQNConfig
+from policies.skill_dqn import SkillDQNConfig
 from policies.soft_actor_critic import SoftActorCriticConfig
 from policies.team import TeamConfig
 
@@ -293,6 +294,14 @@ class DQNRun(Run):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SkillDQNRun(DQNRun):
+    """A run of Double DQN on the skill head's network."""
+
+    model: SkillDQNConfig  # type: ignore[assignment]
+    model_type: Literal["skill_dqn"] = "skill_dqn"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PPORun(Run):
     """A run of PPO."""
 
@@ -321,3 +330,6 @@ class TeamRun(Run):
 
 RUNS: dict[str, type[Run]] = {"dqn": DQNRun, "ppo": PPORun, "sac": SACRun, "team_ppo": TeamRun}
 """The class of a run by the name of its algorithm."""
+OWN_RUNS: dict[str, type[Run]] = {"skill_dqn": SkillDQNRun}
+"""The class of a run of a model type whose network is not its algorithm's usual one; such a run names its
+model type."""

@@ -19,12 +19,11 @@ from ray.tune.registry import register_env
 from ray.util import log_once
 
 from envs.configuration import ConfigError
-from policies.columnar.dqn import apply_dqn_training, dqn_module_config
+from policies.columnar.dqn import apply_dqn_training, dqn_module_class, dqn_module_config
 from policies.columnar.ppo import apply_ppo_training, entropy_coeff, ppo_module_config
 from policies.columnar.sac import apply_sac_training, sac_module_config
 from policies.columnar.team_ppo import team_module_config
 from policies.rl_modules.actor_critic import ActorCriticModule
-from policies.rl_modules.combat_dqn import CombatDQNModule
 from policies.rl_modules.team import TeamModule
 from policies.settings import ReplayTrainingConfig, Run
 from policies.stock_env import ENV_NAME, env_config, make_stock_env
@@ -142,7 +141,7 @@ def _dqn(run: Any) -> DQNConfig:
     apply_dqn_training(config, run)
     config.training(lr=_schedule(run, run.training.learning_rate, run.training.learning_rate_final_share))
     config.rl_module(
-        rl_module_spec=RLModuleSpec(module_class=CombatDQNModule, model_config=dqn_module_config(run))
+        rl_module_spec=RLModuleSpec(module_class=dqn_module_class(run), model_config=dqn_module_config(run))
     )
     return _replay(config, run)
 

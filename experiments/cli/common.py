@@ -80,6 +80,11 @@ def add_cells(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every cell of this release (the default)")
     parser.add_argument("--archetypes", "--archetype", nargs="+", metavar="NAME", help="such as tank mage")
     parser.add_argument("--model-types", "--model-type", nargs="+", metavar="NAME", help="such as combat_dqn")
+    parser.add_argument(
+        "--stage",
+        choices=("core", "advanced", "coordination"),
+        help="the model types of one stage, in place of --model-types",
+    )
     add_archetypes_file(parser)
 
 
@@ -111,12 +116,14 @@ def chosen_cells(args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[str, 
     Raises:
         UsageError: An unknown name, or --all together with names.
     """
-    from experiments.matrix import check_names
+    from experiments.matrix import STAGES, check_names
 
     use_archetypes_file(args)
     if args.all and args.archetypes:
         raise UsageError("--all and --archetypes exclude each other; give one of them")
-    return check_names(args.archetypes, args.model_types)
+    if args.stage and args.model_types:
+        raise UsageError("--stage and --model-types exclude each other; give one of them")
+    return check_names(args.archetypes, STAGES[args.stage] if args.stage else args.model_types)
 
 
 def check_home(args: argparse.Namespace, must_exist: bool = False) -> Path:

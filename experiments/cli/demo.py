@@ -11,6 +11,9 @@ RESUME_HINT = (
     "everything of ours is stopped and what was finished is kept; run the same command again to go on"
 )
 
+MODEL_TYPES = ("combat_dqn",)
+"""What is trained unless somebody asks for more."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command."""
@@ -40,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from experiments.matrix import Request
 
     archetypes, model_types = common.chosen_cells(args)
+    if not (args.model_types or args.stage):
+        model_types = MODEL_TYPES
     home = common.check_home(args)
     progress = common.console()
     request = Request(archetypes, model_types, profile=args.profile, seed=args.seed, epochs=args.epochs)

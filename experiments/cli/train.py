@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command."""
     common.add_cells(parser)
     parser.add_argument("--epochs", type=common.positive_int, help="reports to Tune (default: the profile's)")
-    parser.add_argument("--batch-size", type=common.positive_int, help="transitions per gradient step")
+    parser.add_argument("--batch-size", type=common.positive_int, help="rows per gradient step")
     parser.add_argument(
         "--lr",
         type=common.learning_rate,
@@ -102,11 +102,12 @@ def _request(args: argparse.Namespace) -> Request:
     from experiments import config, matrix
 
     archetypes, model_types = common.chosen_cells(args)
-    settings, laid = config.SettingsFile(), {}
+    settings = config.SettingsFile()
+    laid: dict[str, Any] = {}
     if args.config is not None:
         settings = config.load_settings(args.config)
-        laid = config.overrides(settings, args.config.name)
-        for name in config.without_effect(settings):
+        laid = config.overrides(settings, args.config.name, model_types)
+        for name in config.without_effect(settings, model_types):
             common.console().line(f"note: {args.config.name}: '{name}' has no effect in this release")
     return matrix.Request(
         archetypes,
@@ -154,13 +155,13 @@ def _show_plan(rows: list[dict], args: argparse.Namespace) -> None:
         common.print_json(rows)
         return
     header = [
-        "archetype", "model type", "profile", "epochs", "env steps", "updates", "batch", "lr", "epsilon",
+        "archetype", "model type", "profile", "epochs", "env steps", "updates", "batch", "lr", "noise",
         "reward x", "device", "state",
     ]  # fmt: skip
     body = [
         [
-            row["archetype"], row["model_type"], row["profile"], row["epochs"], f"{row['env_steps']:,}",
-            f"{row['updates']:,}", row["batch_size"], f"{row['learning_rate']:.2e}", row["final_epsilon"],
+            row["archetype"], row["model_type"], row["profile"], row["epochs"], _count(row["env_steps"]),
+            _count(row["updates"]), row["batch_size"], f"{row['learning_rate']:.2e}", row["noise"],
             row["reward_scale"], row["device"], row["state"],
         ]
         for row in rows
@@ -170,3 +171,7 @@ def _show_plan(rows: list[dict], args: argparse.Namespace) -> None:
     cpus = max((row["cpus"] for row in rows), default=1)
     each = "one CPU each" if cpus == 1 else f"{cpus} CPUs each"
     print(f"{len(rows)} runs, {args.parallel} at a time, {each}; nothing was started (--dry-run)")
+
+
+def _count(value: int | None) -> str | None:
+    return None if value is None else f"{value:,}"

@@ -11,11 +11,17 @@ from policies.columnar.algorithm import apply_run
 from policies.columnar.dqn_learner import ColumnarDQNLearner
 from policies.columnar.off_policy import OffPolicyAlgorithm
 from policies.rl_modules.combat_dqn import CombatDQNModule
-from policies.settings import DQNRun
+from policies.rl_modules.skill_dqn import SkillDQNModule
+from policies.settings import DQNRun, SkillDQNRun
+
+
+def dqn_module_class(run: DQNRun) -> type[CombatDQNModule]:
+    """The RLModule of a run's network, on this lane and on RLlib's own."""
+    return SkillDQNModule if isinstance(run, SkillDQNRun) else CombatDQNModule
 
 
 def dqn_module_config(run: DQNRun) -> dict[str, Any]:
-    """What a `CombatDQNModule` is told, on this lane and on RLlib's own."""
+    """What the module is told, on this lane and on RLlib's own."""
     training = run.training
     return {
         "network": to_plain(run.model),
@@ -70,7 +76,7 @@ class ColumnarDQNConfig(DQNConfig):
             config,
             run,
             learner_class=ColumnarDQNLearner,
-            module_class=CombatDQNModule,
+            module_class=dqn_module_class(run),
             model_config=dqn_module_config(run),
         )
         apply_dqn_training(config, run)

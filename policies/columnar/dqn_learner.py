@@ -27,7 +27,7 @@ from policies.columnar.fused.dqn import (
 )
 from policies.columnar.fused.figures import explained_variance
 from policies.columnar.learner import ColumnarLearner, Fused, Group, Loss
-from policies.combat_dqn import mask_illegal
+from policies.combat_dqn import CombatDQN, mask_illegal
 from policies.rl_modules.combat_dqn import ACTION_MASK, NEW_ACTION_MASK, CombatDQNModule
 from policies.settings import DQNTrainingConfig
 
@@ -89,9 +89,9 @@ class ColumnarDQNLearner(ColumnarLearner, DQNTorchLearner):
         return Loss(total, huber.shape[0], figures, td_error)
 
     def fused(self) -> Fused | None:
-        """The way without autograd, for networks without dropout."""
+        """The way without autograd, for plain layers one after the other without dropout."""
         network, target = self.net_module.net, self.net_module.target_net
-        if network.config.dropout > 0.0:
+        if not isinstance(network, CombatDQN) or network.config.dropout > 0.0:
             return None
         online = DenseChain(linear_layers([*network.hidden, network.head], RELU))
         chooser = DenseChain(online.layers)

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from envs.perception.sights import Sights
+from policies.inference import Signature
 
 Rows = dict[str, np.ndarray]
 """Arrays by name, all with the same first axis: one row is one example (a decision, or a whole sequence).
@@ -68,6 +69,24 @@ class PerceptionTask(Protocol):
 
     def baselines(self, rows: Rows, fitted: Mapping[str, np.ndarray]) -> dict[str, Rows]:
         """Answers of each named baseline; a baseline may answer some of the questions only."""
+
+
+def served_inputs(task: PerceptionTask, signature: Signature, rows: Rows) -> Rows:
+    """What the inference form would be given for rows, by input name, without the carried state.
+
+    A task whose rows are whole fights has a method `served_inputs(rows)` of its own, which gives one decision
+    after the other; any other names its inputs as the inference form does.
+    """
+    own = getattr(task, "served_inputs", None)
+    if own is not None:
+        found: Rows = own(rows)
+        return found
+    carried = dict(signature.state)
+    return {
+        port.name: np.ascontiguousarray(rows[port.name], dtype=port.dtype)
+        for port in signature.inputs
+        if port.name not in carried
+    }
 
 
 def count_rows(rows: Rows) -> int:

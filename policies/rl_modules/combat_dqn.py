@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from ray.rllib.core.columns import Columns
@@ -30,23 +30,38 @@ QF_TARGET_NEXT_PREDS = "qf_target_next_preds"
 
 
 class CombatDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI):
-    """A `CombatDQN` that RLlib can act with and train.
+    """A `CombatDQN` that RLlib can act with and train; a subclass may build another network (`build_net`).
 
     `model_config` holds "network" (the plain form of a `CombatDQNConfig`), "double_q", and "epsilon" with
     initial, final and decay_steps of the linear schedule over environment steps.
     """
 
+    net: Any
+    target_net: Any
+
     def setup(self) -> None:
         """Build the network from `model_config`; sizes come from the spaces."""
         settings: Any = self.model_config
         action_space: Any = self.action_space
-        network = dict(settings.get("network", {}))
-        network["observation_size"] = observation_size(self.observation_space)
-        network["num_actions"] = int(action_space.n)
-        self.net = CombatDQN(load_dataclass(CombatDQNConfig, network, "model_config.network"))
+        sizes = observation_size(self.observation_space), int(action_space.n)
+        self.net = self.build_net(dict(settings.get("network", {})), *sizes)
         self.double_q = bool(settings.get("double_q", True))
         self.epsilon = dict(settings.get("epsilon", {"initial": 0.0, "final": 0.0, "decay_steps": 0}))
         self.exploration_random = new_generator()
+
+    def build_net(self, network: dict[str, Any], observation_size: int, num_actions: int) -> torch.nn.Module:
+        """Make the network: a module with `q_values(obs, dropout=...)`.
+
+        Args:
+            network: Plain form of its configuration.
+            observation_size: Numbers per observation.
+            num_actions: Actions to choose from.
+
+        Raises:
+            ConfigError: A configuration that cannot be used, or does not fit the environment.
+        """
+        sizes = {"observation_size": observation_size, "num_actions": num_actions}
+        return CombatDQN(load_dataclass(CombatDQNConfig, network | sizes, "model_config.network"))
 
     def current_epsilon(self, env_steps: int) -> float:
         """Share of random actions after `env_steps` environment steps: linear, then constant."""
@@ -88,7 +103,7 @@ class CombatDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI):
 
     def make_target_networks(self) -> None:
         """Copy the network; the copy never drops units and takes no gradient."""
-        self.target_net = cast(CombatDQN, make_target_network(self.net))
+        self.target_net = make_target_network(self.net)
 
     def get_target_network_pairs(self) -> list[tuple[Any, Any]]:
         """The (online, target) pair that the learner keeps in step."""

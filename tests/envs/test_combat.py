@@ -229,9 +229,21 @@ def test_composition_of_the_fight() -> None:
     team = ["tank", "mage", "ranged", "support", "aggressive"]
     assert [ARCHETYPES[a] for a in u[:, f.ARCHETYPE]] == team + team
     assert u[:, s.BRAIN].tolist() == [1] + [0] * 9
-    assert u[:, s.SKILL_CHANCE].tolist() == [100] * 5 + [500] * 5
+    assert u[:, s.SKILL_CHANCE].tolist() == [500] * 10
     assert (env.archetype, env.scenario, env.opponent) == ("tank", "5v5", "veteran")
     assert CombatVectorEnv(1, "tank").scenario == "3v3"
+
+
+@pytest.mark.parametrize(
+    ("opponent", "own", "theirs"),
+    [("passive", 100, 50), ("classic", 100, 100), ("veteran", 500, 500), ("kiter", 100, 100)],
+)
+def test_team_mates_play_at_the_tier_of_the_enemies_at_least_classic(
+    opponent: str, own: int, theirs: int
+) -> None:
+    units = CombatVectorEnv(2, "tank", scenario="3v3", opponent=opponent).world.units
+    assert units[..., s.SKILL_CHANCE].tolist() == [[own] * 3 + [theirs] * 3] * 2
+    assert (units[:, :3, s.AGGRESSIVE] == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_rows_are_the_fights_of_the_traditional_ai() -> None:
 def test_rows_and_types() -> None:
     demos = demonstrate("mage", head="skill", fights=4, seed=1)
     rows = len(demos.obs)
-    assert demos.obs.shape == (rows, 64) and demos.obs.dtype == np.float32
+    assert demos.obs.shape == (rows, 64 + 7 * 15 + 7) and demos.obs.dtype == np.float32
     assert demos.action_mask is not None and demos.action_mask.shape == (rows, 70)
     assert demos.actions.dtype == np.int64 and demos.rewards.dtype == np.float32
     assert demos.fights.tolist() == sorted(demos.fights) and set(demos.fights) == {0, 1, 2, 3}

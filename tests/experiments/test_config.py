@@ -24,10 +24,21 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_a_file_for_the_whole_product_loads_and_idle_settings_are_named(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, WHOLE_PRODUCT))
     assert settings.training.batch_size == 256 and settings.hardware.device == "cuda:0"
-    assert overrides(settings, "x") == {
-        "training": {"gamma": 0.98, "learning_rate": 0.0001},
-        "model": {"hidden_dims": [1024, 512], "dropout": 0.2},
+    laid = overrides(settings, "x", ("combat_dqn", "movement_ppo", "spatial_vit"))
+    assert laid == {
+        "combat_dqn": {
+            "training": {"gamma": 0.98, "learning_rate": 0.0001},
+            "model": {"hidden_dims": [1024, 512], "dropout": 0.2},
+        },
+        "movement_ppo": {"training": {"gamma": 0.98}, "model": {}},
+        "spatial_vit": {"training": {"checkpoint_steps": 1000, "keep_checkpoints": 5}, "model": {}},
     }
+    assert without_effect(settings, ("spatial_vit",)) == [
+        "hardware.max_vram_gb",
+        "curriculum.enabled",
+        "strategies.continuous.enabled",
+        "models.combat_dqn",
+    ]
     assert without_effect(settings) == [
         "hardware.max_vram_gb",
         "checkpoints.save_frequency",

@@ -11,7 +11,7 @@ from experiments.errors import ExperimentError
 from experiments.evaluation import (
     OnnxPolicy,
     _play_chunk,
-    _Tally,
+    Tally,
     attack_nearest,
     play_baselines,
     play_fights,
@@ -59,7 +59,7 @@ def test_only_the_first_episode_of_each_fight_counts() -> None:
         asked.append(obs.copy())
         return np.zeros(len(obs), np.int64)
 
-    tally = _Tally()
+    tally = Tally()
     _play_chunk(fights, policy, 0, tally)
     score = tally.score(scripted=False)
     # Rewards: fight i sums 10 i (i + 1) + (1 + .. + i + 1): 1, 20 + 3, 60 + 6, 120 + 10

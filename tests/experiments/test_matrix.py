@@ -3,7 +3,7 @@ import json
 import pytest
 
 from experiments.errors import UsageError
-from experiments.matrix import Request, check_names, plan_rows, resolve
+from experiments.matrix import STAGES, Request, check_names, plan_rows, resolve
 from experiments.seeds import Purpose, purpose_of
 
 
@@ -33,7 +33,9 @@ def test_learning_rate_is_the_types_times_the_archetypes_share_of_3e4() -> None:
 
 def test_options_reach_the_run_and_change_its_hash() -> None:
     plain = resolve(request())[0]
-    changed = resolve(request(epochs=3, batch_size=64, overrides={"model": {"hidden_dims": [32]}}))[0]
+    changed = resolve(
+        request(epochs=3, batch_size=64, overrides={"combat_dqn": {"model": {"hidden_dims": [32]}}})
+    )[0]
     assert changed.epochs == 3
     assert changed.settings["trial"]["training"]["batch_size"] == 64
     assert changed.settings["trial"]["model"]["hidden_dims"] == [32]
@@ -50,7 +52,7 @@ def test_training_draws_from_the_training_seeds() -> None:
     [
         (["tnak"], None, "did you mean 'tank'"),
         (["tank"], ["combat_dqm"], "did you mean 'combat_dqn'"),
-        (["tank"], ["spatial_vit"], "not part of this release; available: combat_dqn"),
+        (["tank"], ["spatial_vti"], "did you mean 'spatial_vit'"),
     ],
 )
 def test_wrong_names_are_one_clear_line(
@@ -63,7 +65,7 @@ def test_wrong_names_are_one_clear_line(
 
 def test_a_wrong_setting_is_a_usage_error_that_names_the_key() -> None:
     with pytest.raises(UsageError, match=r"training\.gama.*gamma"):
-        resolve(request(overrides={"training": {"gama": 0.9}}))
+        resolve(request(overrides={"combat_dqn": {"training": {"gama": 0.9}}}))
 
 
 def test_the_plan_shows_the_resolved_values_and_what_is_there() -> None:
@@ -76,3 +78,32 @@ def test_the_plan_shows_the_resolved_values_and_what_is_there() -> None:
     )
     assert row["updates"] == 2 * training["rounds_per_epoch"] * training["updates_per_round"]
     assert row["state"] == "done" and row["learning_rate"] == training["learning_rate"]
+
+
+def test_all_54_cells_resolve_and_no_two_are_the_same() -> None:
+    runs = resolve(Request(*check_names(None, None)))
+    assert len(runs) == 54 == len({run.hash for run in runs}) == len({run.run_id for run in runs})
+    kinds = {run.model_type: run.settings["kind"] for run in runs}
+    assert sorted(name for name, kind in kinds.items() if kind == "supervised") == [
+        "pattern_recognition", "spatial_vit", "temporal_transformer", "threat_assessment",
+    ]  # fmt: skip
+    assert {name for stage in STAGES.values() for name in stage} == set(kinds)
+    versions = {run.model_type: run.settings["contracts"]["action"] for run in runs}
+    assert versions["team_coordination"] == "pack_v1" and versions["spatial_vit"] == "none"
+    for row in plan_rows(runs):
+        assert row["batch_size"] > 0 and row["learning_rate"] > 0.0
+
+
+def test_options_reach_every_kind_of_run() -> None:
+    names = ("team_coordination", "spatial_vit", "soft_actor_critic")
+    asked = resolve(
+        Request(("mage",), names, epochs=3, batch_size=64, lane={"precision": "bf16", "sampler": "stock"})
+    )
+    pack, vit, control = (
+        run.settings["trial"] for run in sorted(asked, key=lambda run: names.index(run.model_type))
+    )
+    assert [trial["training"]["epochs"] for trial in (pack, vit, control)] == [3, 3, 3]
+    assert pack["training"]["minibatch_size"] == vit["training"]["batch_size"] == 64
+    assert pack["precision"] == vit["precision"] == "bf16"
+    assert pack["sampler"] == "stock" and "sampler" not in vit
+    assert control["env"]["id"] == "MLMonster/Control-v0" and "factory" in pack["env"]

@@ -97,6 +97,65 @@ def test_a_broken_run_continues_where_its_checkpoint_stood(
     assert bias(second / "best") == 2.0  # 0.9 of epoch 2 was not beaten
 
 
+class FakePasses:
+    """A supervised trainer that is best in its second epoch and stops after its fourth."""
+
+    def __init__(self) -> None:
+        self.epoch, self.best = 0, {"epoch": 0, "score": 0.0}
+        self.net = CombatDQN(CombatDQNConfig(hidden_dims=(4,)))
+        self.ended = 0
+
+    @property
+    def over(self) -> bool:
+        return self.epoch >= 4
+
+    def train_epoch(self) -> dict[str, Any]:
+        self.epoch += 1
+        if self.epoch <= 2:
+            self.best = {"epoch": self.epoch, "score": 0.1 * self.epoch}
+        return {"loss": 1.0, "val_loss": 1.0}
+
+    def finish(self) -> dict[str, float]:
+        self.ended += 1
+        with torch.no_grad():
+            self.net.head.bias.fill_(7.0)
+        return {"temperature": 1.5}
+
+    def model(self) -> CombatDQN:
+        return self.net
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "epoch").write_text(str(self.epoch))
+
+    def restore(self, folder: Path) -> None:
+        self.epoch = int((folder / "epoch").read_text())
+        self.best = {"epoch": 2, "score": 0.2}
+
+
+def test_a_supervised_run_stops_early_and_keeps_its_calibrated_weights(tmp_path: Path) -> None:
+    trainer, progress = FakePasses(), {"epoch": 0, "best": None}
+    reports = list(trainable._passes(trainer, run_of(20), progress, tmp_path))
+    assert [metrics["epoch"] for metrics, _ in reports] == [1, 2, 3, 4]
+    assert reports[-1][1] and reports[-1][0]["calibration_temperature"] == 1.5
+    assert progress["finished"] and progress["best"] == {"epoch": 2, "rank": [0.2, 0.0]}
+    assert bias(tmp_path / "best") == 7.0 and trainer.ended == 1
+
+
+def test_a_supervised_run_broken_before_its_end_only_ends(tmp_path: Path) -> None:
+    trainer, progress = FakePasses(), {"epoch": 0, "best": None}
+    for metrics, _ in trainable._passes(trainer, run_of(20), progress, tmp_path):
+        if metrics["epoch"] == 3:
+            trainer.epoch = 4  # its last epoch is done, and nothing was said of it
+            checkpoint = trainable._write_checkpoint(trainer, progress, tmp_path)
+            break
+    again, work = FakePasses(), tmp_path / "again"
+    work.mkdir()
+    restored = trainable._restore(again, checkpoint, work)
+    reports = list(trainable._passes(again, run_of(20), restored, work))
+    assert len(reports) == 1 and again.ended == 1 and bias(work / "best") == 7.0
+
+
 def test_a_torch_policy_respects_the_mask() -> None:
     mask = np.zeros((5, 10), bool)
     mask[np.arange(5), [0, 3, 9, 2, 7]] = True

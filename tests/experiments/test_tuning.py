@@ -17,7 +17,8 @@ from experiments.progress import Progress
 from experiments.tuning import _experiment_folder, states, train
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = ["train", "--archetypes", "aggressive", "--epochs", "3", "--home", "project"]
+RUN = ["train", "--archetypes", "aggressive", "--model-types", "combat_dqn", "--epochs", "3"]
+RUN += ["--home", "project"]
 
 
 def request() -> Request:

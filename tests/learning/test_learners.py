@@ -16,6 +16,7 @@ pytestmark = pytest.mark.ray
         # The traditional AI against itself wins about half of each; random legal play next to nothing.
         ("combat", "mage", 6, 0.80),
         ("combat", "aggressive", 8, 0.65),
+        ("skill", "mage", 8, 0.75),
         ("control", "mage", 10, 0.70),
         ("pack", "tank", 12, 0.60),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from envs.configuration import ConfigError
 from policies import profiles
+from policies.settings import SkillDQNRun
 
 ENV = {"id": "MLMonster/Combat-v0", "archetype": "tank"}
 
@@ -19,6 +20,20 @@ def test_full_profile_is_the_published_architecture() -> None:
     assert model.hidden_dims == (1024, 1024, 512, 512, 256, 256, 128, 128, 64, 64)
     assert model.dropout == 0.2
     assert (training.learning_rate, training.gamma, training.batch_size) == (1e-4, 0.99, 256)
+
+
+def test_skill_runs_name_their_model_type() -> None:
+    full = profiles.load_profile("skill_dqn", "full")["model"]
+    combat = profiles.load_profile("combat_dqn", "full")["model"]
+    assert (full.hidden_dims, full.dropout) == (combat.hidden_dims, combat.dropout) and full.embedding == 32
+    run = profiles.resolve_run("skill_dqn", {"id": "MLMonster/Skill-v0"})
+    assert (run["algorithm"], run["model_type"]) == ("dqn", "skill_dqn")
+    assert isinstance(profiles.load_run(run), SkillDQNRun)
+    # The combat network has no slots, and an unknown type is named.
+    with pytest.raises(ConfigError, match=r"unknown key 'model\.embedding'"):
+        profiles.load_run({name: value for name, value in run.items() if name != "model_type"})
+    with pytest.raises(ConfigError, match=r"unknown model_type 'skil_dqn'.*did you mean 'skill_dqn'"):
+        profiles.load_run({**run, "model_type": "skil_dqn"})
 
 
 @pytest.mark.parametrize("profile", profiles.PROFILES)

@@ -30,6 +30,7 @@ def test_every_part_lies_in_its_place() -> None:
     for _ in range(5):
         for name, place in rows.layout.items():
             assert np.array_equal(mine[:, place].reshape(theirs[name].shape), theirs[name])
+        assert np.array_equal(plain.unwrapped.rows(), mine)
         action = info["action_mask"].argmax(axis=1)
         theirs = plain.step(action)[0]
         mine, *_, info = rows.step(action)

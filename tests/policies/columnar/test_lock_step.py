@@ -14,7 +14,7 @@ from ray.rllib.utils.replay_buffers import PrioritizedEpisodeReplayBuffer
 
 from policies.columnar.ppo import ColumnarPPO
 from policies.columnar.replay import PrioritizedReplay
-from policies.profiles import load_run
+from policies.profiles import load_run, resolve_run
 from policies.stock_sac import critic_differences, to_soft_actor_critic
 from tests.policies.columnar.stock_learners import (
     episodes_of,
@@ -121,6 +121,34 @@ def test_dqn_with_dropout(way: str) -> None:
     assert largest_difference(ours.net_module.state_dict(), theirs) <= TOLERANCE
 
 
+@pytest.mark.parametrize("dueling", [True, False])
+def test_skill_dqn(dueling: bool) -> None:
+    """The same loss on another network: flat rows of the skill head, with ids for an embedding."""
+    run = resolve_run(
+        "skill_dqn",
+        {"id": "MLMonster/Skill-v0", "archetype": "mage"},
+        overrides={
+            "model": {"hidden_dims": [16, 8], "dropout": 0.0, "dueling": dueling},
+            "training": {"target_period": 10, "target_tau": 0.25, "updates_per_round": 1, "symmetries": False,
+                         "num_envs": 4, "rollout_length": 5, "n_step": 3, "buffer_capacity": 400,
+                         "learning_starts": 40, "grad_clip": 0.3, "warm_start_fights": 0,
+                         "learning_rate_final_share": 1.0, "learning_rate": 1e-3},
+        },
+    )  # fmt: skip
+    ours = learner_of(run)
+    assert ours._fused is None
+    stock = stock_learner_of(run, ours, masked=True)
+    start = start_of(ours)
+    for number in range(1, UPDATES + 1):
+        columns = skill_transitions(number)
+        td_error = ours.update_columns(copy.deepcopy(columns)).td_error
+        results = stock_update(stock, columns, env_steps=20 * number)
+        np.testing.assert_allclose(td_error.numpy(), td_errors_of(results), atol=1e-5)
+        theirs = stock.module[DEFAULT_MODULE_ID].state_dict()
+        assert largest_difference(ours.net_module.state_dict(), theirs) <= TOLERANCE, f"update {number}"
+    assert largest_difference(start, theirs) > 1e-3
+
+
 def test_sac(way: str) -> None:
     """Same noise: both draw from torch's global generator, the current states' actions first."""
     run = tiny_run(
@@ -163,6 +191,31 @@ def transitions(algorithm: str, seed: int) -> dict[str, torch.Tensor]:
         draw = torch.rand((rows, 4), generator=random).masked_fill(~columns["action_mask"], -1.0)
         columns["actions"] = draw.argmax(dim=1)
     return columns
+
+
+def skill_transitions(seed: int, rows: int = 32) -> dict[str, torch.Tensor]:
+    """Random rows as the skill head has them."""
+    random = torch.Generator().manual_seed(seed)
+
+    def seen() -> torch.Tensor:
+        obs = torch.rand((rows, 176), generator=random) * 2.0 - 1.0
+        obs[:, 64:71] = torch.randint(0, 13, (rows, 7), generator=random).float()
+        return obs
+
+    def legal() -> torch.Tensor:
+        mask = torch.rand((rows, 70), generator=random) < 0.3
+        mask[:, 5] = True
+        return mask
+
+    columns = {"obs": seen(), "new_obs": seen(), "action_mask": legal(), "new_action_mask": legal()}
+    draw = torch.rand((rows, 70), generator=random).masked_fill(~columns["action_mask"], -1.0)
+    return columns | {
+        "actions": draw.argmax(dim=1),
+        "rewards": torch.randn(rows, generator=random),
+        "terminateds": torch.rand(rows, generator=random) < 0.2,
+        "n_step": torch.randint(1, 4, (rows,), generator=random).float(),
+        "weights": torch.rand(rows, generator=random),
+    }
 
 
 def test_advantages_and_value_targets_equal_rllibs_connectors() -> None:
