@@ -50,7 +50,7 @@ test-learning test-chaos test-extensions:
 
 bench: install warm ## the commands behind the published figures
 	@found=0; for script in bench/*.py; do \
-		name=$$(basename "$$script" .py); case "$$name" in "*"|__init__|machine|rates|curve_tasks|curves_plot|pendulum) continue;; esac; \
+		name=$$(basename "$$script" .py); case "$$name" in "*"|__init__|machine|rates|curve_tasks|curves_plot|mind_studies|pendulum) continue;; esac; \
 		found=1; echo "== bench.$$name"; $(BIN)/python -m "bench.$$name" $(ARGS); \
 	done; [ $$found = 1 ] || echo "bench: no benchmark in this release, so nothing was run"
 

@@ -7,8 +7,8 @@ has not seen (test: other seeds, held_out: teams of enemies that never fought in
   over fights on the same rows;
 - the metrics of the type, with what nobody can exceed beside them (see `bench.mind_studies`).
 
-Finished cells lie in --out, one file each, and are not made again: a broken-off bench goes on. Exit status 1 if
-a goal of a cell is not met; each such line is named.
+Finished cells lie in --out, one file each, and are not made again: a broken-off bench goes on. Exit status 1
+if a goal of a cell is not met; each such line is named.
 """
 
 from __future__ import annotations

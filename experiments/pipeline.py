@@ -149,7 +149,7 @@ def export(shop: Workshop, version: Any) -> Any:
     Raises:
         ExperimentError: The written file does not match its torch model.
     """
-    from experiments.recording import record_steps
+    from experiments.recording import record_decisions, record_steps
     from experiments.trainable import torch_policy
     from policies.export import ExportRefusedError, export_onnx
     from policies.model_types import load_weights
@@ -159,7 +159,10 @@ def export(shop: Workshop, version: Any) -> Any:
         return version
     weights = version.artifacts["weights"]
     model = load_weights(shop.store.fetch(weights["uri"], weights["sha256"]))
-    recorded = record_steps(version.archetype, torch_policy(model), shop.seed)
+    if version.model_type == "combat_dqn":
+        recorded = record_steps(version.archetype, torch_policy(model), shop.seed)
+    else:
+        recorded = record_decisions(model, version.archetype, shop.seed)
     tags = {
         "archetype": version.archetype,
         "model_type": version.model_type,
@@ -175,9 +178,9 @@ def export(shop: Workshop, version: Any) -> Any:
             report = export_onnx(model, Path(folder), tags, recorded)
         except ExportRefusedError as error:
             raise ExperimentError(
-                f"{version.archetype} v{version.version} was not exported: {error}"
+                f"{version.archetype} {version.model_type} v{version.version} was not exported: {error}"
             ) from error
-        manifest = {**tags, **model.manifest(), **_contract(report)}
+        manifest = {**tags, **model.manifest(), **_contract(model, version.model_type, report)}
         write_json(Path(folder) / "manifest.json", manifest)
         artifacts = {
             "onnx_fp32": _artifact(shop, report.fp32, model.manifest()),
@@ -189,16 +192,56 @@ def export(shop: Workshop, version: Any) -> Any:
     return version
 
 
-def _contract(report: Any) -> dict[str, Any]:
+def _contract(model: Any, model_type: str, report: Any) -> dict[str, Any]:
     """What a game needs to feed the file without us: names, scales and limits of values, names of actions."""
-    from envs.contracts import COMBAT_ACTIONS, DECISION_MS, describe_features
+    from envs.contracts import DECISION_MS
 
+    signature = model.signature()
     return {
-        "features": describe_features(),
-        "actions": list(COMBAT_ACTIONS),
+        "features": describe_inputs(signature),
+        "meaning": {port.name: port.meaning for port in (*signature.inputs, *signature.outputs)},
+        "actions": action_names(model_type),
         "decision_ms": DECISION_MS,
         "files": {"onnx_fp32": report.fp32.sha256, "onnx_fp16": report.fp16.sha256},
     }
+
+
+def describe_inputs(signature: Any) -> list[dict[str, object]]:
+    """Name, scale and limits of the values of each described input, one after the other."""
+    from envs import contracts
+
+    rows = {
+        "obs": contracts.describe_features,
+        "observation": contracts.describe_features,
+        "local": contracts.describe_features,
+        "skills": contracts.describe_skill_features,
+        "grid": contracts.describe_grid,
+        "token": contracts.describe_token,
+        "opponents": contracts.describe_window,
+        "window": contracts.describe_window,
+    }
+    found: list[dict[str, object]] = []
+    for port in signature.inputs:
+        if port.name in rows:
+            described = rows[port.name]()
+            # One row per name where an input stands alone, as before; else the input's name goes before it.
+            found += described if port.name == "obs" else [{"input": port.name, **row} for row in described]
+    return found
+
+
+def action_names(model_type: str) -> list[str]:
+    """Names of the actions of a model type, in their order; none of a perception mind."""
+    from envs import contracts
+    from policies.model_types import MODEL_TYPES
+
+    names: dict[str | None, list[str]] = {
+        "combat": list(contracts.COMBAT_ACTIONS),
+        "movement": list(contracts.MOVEMENT_ACTIONS),
+        "skill": [contracts.skill_action_name(action) for action in range(contracts.NUM_SKILL_ACTIONS)],
+        "pack": list(contracts.PACK_ORDERS),
+        "control": list(contracts.CONTROL_PARTS),
+    }
+    return names.get(MODEL_TYPES[model_type].head, [])
 
 
 def _artifact(shop: Workshop, file: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,10 +285,13 @@ def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[s
         the same key are reused.
 
     Raises:
-        ExperimentError: The version is not exported yet, or its file was changed.
+        ExperimentError: The version is not exported yet, its file was changed, or it is a perception mind,
+            which does not fight.
     """
     from experiments.evaluation import OnnxPolicy, play_fights
+    from experiments.heads import onnx_mind, play_head
 
+    head = head_of(version)
     key = evaluation_key(shop, n, version.archetype)
     if version.metrics.get("evaluation_key") == key:
         shop.say(version, "reusing the evaluation")
@@ -256,8 +302,13 @@ def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[s
             f"{version.archetype} v{version.version} is not exported; run monster export first"
         )
     _say_if_redefined(shop, version)
-    policy = OnnxPolicy(shop.store.fetch(artifact["uri"], artifact["sha256"]), artifact["sha256"])
-    score = play_fights(version.archetype, policy, n, shop.seed, threads=cpu_count())
+    path = shop.store.fetch(artifact["uri"], artifact["sha256"])
+    if head == "combat":
+        policy = OnnxPolicy(path, artifact["sha256"])
+        score = play_fights(version.archetype, policy, n, shop.seed, threads=cpu_count())
+    else:
+        mind = onnx_mind(path, artifact["sha256"])
+        score = play_head(version.archetype, head, mind, n, shop.seed, threads=cpu_count())
     shop.say(
         version,
         f"win rate {score.win_rate:.3f} ({score.win_rate_low:.3f}-{score.win_rate_high:.3f}, n = {score.n}),"
@@ -266,31 +317,58 @@ def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[s
     return {**dict(version.metrics), **plain(score.as_dict()), "evaluation_key": key}
 
 
+def head_of(version: Any) -> str:
+    """What the actions of a version mean.
+
+    Raises:
+        ExperimentError: A perception mind, which has none.
+    """
+    from policies.model_types import MODEL_TYPES
+
+    head = MODEL_TYPES[version.model_type].head
+    if head is None:
+        raise ExperimentError(
+            f"{version.archetype}/{version.model_type} perceives and does not fight, so it has no win rate; "
+            "python -m bench.minds measures minds of its kind"
+        )
+    return head
+
+
 def baselines(
-    shop: Workshop, archetypes: tuple[str, ...], n: int = EVALUATION_FIGHTS
+    shop: Workshop, archetypes: tuple[str, ...], n: int = EVALUATION_FIGHTS, head: str = "combat"
 ) -> dict[str, dict[str, Any]]:
-    """Plays the three baselines of each archetype, or reads them where they were played before.
+    """Plays the baselines of each archetype, or reads them where they were played before.
 
     Args:
         shop: Home folder and progress.
         archetypes: Names.
         n: Fights per baseline.
+        head: What is played; only combat has an attack on the nearest.
 
     Returns:
         ``{archetype: {"random" | "mirror" | "attack_nearest": figures}}``.
     """
     from experiments.evaluation import play_baselines
+    from experiments.heads import play_head
 
     found = {}
     for archetype in archetypes:
-        path = shop.home / "baselines" / f"{evaluation_key(shop, n, archetype)}.json"
+        name = evaluation_key(shop, n, archetype) + ("" if head == "combat" else f"-{head}")
+        path = shop.home / "baselines" / f"{name}.json"
         known: dict[str, dict[str, Any]] = {}
         with contextlib.suppress(OSError, json.JSONDecodeError):
             known = json.loads(path.read_text(encoding="utf-8"))
         if archetype in known:
             shop.progress.line(f"{archetype:<10} reusing the baselines")
         else:
-            scores = play_baselines(archetype, n, shop.seed, threads=cpu_count())
+            if head == "combat":
+                scores = play_baselines(archetype, n, shop.seed, threads=cpu_count())
+            else:
+                who = {"random": "random", "mirror": "script"}
+                scores = {
+                    name: play_head(archetype, head, player, n, shop.seed, threads=cpu_count())
+                    for name, player in who.items()
+                }
             known[archetype] = {name: plain(score.as_dict()) for name, score in scores.items()}
             shown = ", ".join(f"{name} {score.win_rate:.3f}" for name, score in scores.items())
             shop.progress.line(f"{archetype:<10} baselines: {shown}")

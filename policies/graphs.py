@@ -114,7 +114,7 @@ def fp16_graph(proto: ModelProto, whole: tuple[str, ...]) -> ModelProto:
         if (name, kind) not in casts:
             casts[name, kind] = f"{name}.{'half' if kind == TensorProto.FLOAT16 else 'whole'}"
             if name in weights:
-                # Too large a weight becomes infinite, and the file is refused where it is compared with torch.
+                # Too large a weight becomes infinite; the file is refused when it is compared with torch.
                 with np.errstate(over="ignore"):
                     values = numpy_helper.to_array(weights[name]).astype(np.float16)
                 graph.initializer.append(numpy_helper.from_array(values, casts[name, kind]))

@@ -48,24 +48,51 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(silent) if args.json else common.console()
     with common.stoppable(), common.workshop(args, home, progress, args.seed) as shop:
         versions = pipeline.newest(shop, *cells, explicit=bool(args.archetypes))
-        yardsticks = pipeline.baselines(shop, tuple(v.archetype for v in versions), args.num_episodes)
+        versions = _fighting(versions, args, progress)
+        yardsticks = {
+            v.model_id: pipeline.baselines(shop, (v.archetype,), args.num_episodes, pipeline.head_of(v))[
+                v.archetype
+            ]
+            for v in versions
+        }
         judged = []
         measured = [(v, pipeline.evaluate(shop, v, args.num_episodes)) for v in versions]
         with _service(args, home) as url:
             for version, metrics in measured:
-                if url is not None:
+                # The service answers for combat minds; of the others the latency stays unmeasured.
+                if url is not None and pipeline.head_of(version) == "combat":
                     metrics = pipeline.time_decisions(shop, version, metrics, url)
                 judged.append(
                     pipeline.validate(
-                        shop, version, metrics, yardsticks[version.archetype], strict=args.strict
+                        shop, version, metrics, yardsticks[version.model_id], strict=args.strict
                     )
                 )
-    entries = [_entry(home, version, gate, yardsticks[version.archetype]) for version, gate in judged]
+    entries = [_entry(home, version, gate, yardsticks[version.model_id]) for version, gate in judged]
     if args.save_report:
         _save(args, home, entries, progress)
     if args.json:
         common.print_json(entries)
     return 0 if all(gate.verdict == "pass" for _, gate in judged) else 1
+
+
+def _fighting(versions: list[Any], args: argparse.Namespace, progress: Any) -> list[Any]:
+    """Those that fight; a perception mind that was named is an error, others are left out and said so."""
+    from experiments import pipeline
+    from experiments.errors import ExperimentError
+
+    found = []
+    for version in versions:
+        try:
+            pipeline.head_of(version)
+        except ExperimentError as error:
+            if args.model_types or args.stage:
+                raise
+            progress.line(f"left out: {error}")
+            continue
+        found.append(version)
+    if not found:
+        raise ExperimentError("none of the chosen minds fights; name others with --model-types")
+    return found
 
 
 @contextlib.contextmanager

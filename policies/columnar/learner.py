@@ -238,7 +238,7 @@ class ColumnarLearner(TorchLearner):
         """What follows a gradient step that was taken; a subclass moves its target network here."""
 
     def after_warm_up(self) -> None:
-        """What follows a start from demonstrations or other weights; a subclass copies its target network here."""
+        """What follows a start from demonstrations or other weights: targets are copied here."""
 
     def take_figures(self) -> dict[str, float]:
         """Means of the figures since the last call; names that end in _max give the largest.

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper
 from experiments.errors import ExperimentError
 from experiments.evaluation import (
     OnnxPolicy,
-    _play_chunk,
     Tally,
+    _play_chunk,
     attack_nearest,
     play_baselines,
     play_fights,

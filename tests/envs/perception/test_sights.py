@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from envs.simulation import state as s
 from envs.simulation.world import World
 
 TEAMS = (("tank", "mage"), ("ranged", "support"))
-ARGUMENTS = {"seed": 3, "styles": (s.STYLES, s.STYLES)}
+ARGUMENTS: dict[str, Any] = {"seed": 3, "styles": (s.STYLES, s.STYLES)}
 
 
 @pytest.fixture(scope="module")

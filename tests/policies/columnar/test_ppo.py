@@ -173,7 +173,7 @@ def test_turned_rows_start_from_what_the_policy_says_of_them() -> None:
     random = np.random.default_rng(0)
     mask = random.random((32, 4)) < 0.6
     mask[:, 0] = True
-    columns = {
+    columns: dict[str, Any] = {
         "obs": random.normal(size=(32, 4)).astype(np.float32),
         "actions": np.zeros(32, np.int64),
         "action_logp": np.full(32, -9.0, np.float32),

@@ -58,7 +58,7 @@ class ToyTask:
         return {**rows, "x": rows["x"] + rng.normal(0.0, 0.01, rows["x"].shape).astype(np.float32)}
 
     def fit(self, rows: Rows) -> dict[str, np.ndarray]:
-        return {"mean": np.float32(rows["y"].mean())}
+        return {"mean": np.asarray(rows["y"].mean(), np.float32)}
 
     def loss(self, network: nn.Module, batch: Mapping[str, Tensor], fitted: Any) -> dict[str, Tensor]:
         error = (network(batch["x"]).float() - batch["y"]).square().mean()
