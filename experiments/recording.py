@@ -82,7 +82,7 @@ def _watched(network: Any, name: str, archetype: str, seed: int, steps: int) -> 
 
     task = model_type(name).task_class()()
     signature = network.signature()
-    plan = FightPlan(fights=32, sizes={"1v1": 2, "2v2": 1, "3v3": 1})
+    plan = FightPlan(fights=32, sizes={"1v1": 2, "2v2": 1, "3v3": 1}, stride=task.grid_stride or 1)
     rows = collect(task, archetype, plan, seed_for(Purpose.RECORDING, seed, archetype))["train"]
     found: dict[str, np.ndarray] = served_inputs(task, signature, rows)
     if signature.state:

@@ -102,6 +102,15 @@ class PatternTask:
             "slot": slot,
         }
 
+    def served_inputs(self, rows: Rows) -> Rows:
+        """Inputs of the inference form, by name."""
+        kind = rows["kind"][:, None] == np.arange(len(ARCHETYPES))
+        return {
+            "window": np.ascontiguousarray(rows["window"], np.float32),
+            "shown": rows["shown"].astype(np.float32),
+            "kind": kind.astype(np.float32),
+        }
+
     def augment(self, rows: Rows, rng: np.random.Generator) -> Rows:
         """Turn and mirror the ground of each window, and forget the beginning of all: both are exact.
 

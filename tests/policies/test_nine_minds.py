@@ -26,7 +26,7 @@ from policies.training import Trainer, build_trainer
 
 PERCEPTION = [name for name, kind in MODEL_TYPES.items() if kind.algorithm == "supervised"]
 REINFORCED = [name for name in NAMES if name not in PERCEPTION]
-SMALL_PLAN = {"fights": 12, "sizes": {"1v1": 1, "2v2": 1}}
+SMALL_PLAN = {"fights": 40, "sizes": {"1v1": 1, "2v2": 1}}
 
 
 def network_of(name: str, profile: str = "full", seed: int = 0) -> Any:

@@ -215,7 +215,7 @@ def test_replacement_that_fails_or_is_killed_halfway_leaves_the_old_checkpoint(
         rename(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("policies.checkpoint.os.rename", failing)
+        patch.setattr("policies.state_files.os.rename", failing)
         with pytest.raises(OSError, match="Read-only"):
             trainer.save(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["c"]

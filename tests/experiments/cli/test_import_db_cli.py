@@ -85,7 +85,8 @@ def test_nothing_mapped_is_a_failure_that_writes_nothing(
 def test_the_plan_of_a_training_knows_the_names(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["import-db", "mob_db.yml", "--out", "mine.yaml"]) == 0
     capsys.readouterr()
-    plan = ["train", "--archetypes-file", "mine.yaml", "--dry-run", "--json", "--archetypes"]
+    plan = ["train", "--model-types", "combat_dqn", "--archetypes-file", "mine.yaml", "--dry-run", "--json"]
+    plan += ["--archetypes"]
     assert cli.main([*plan, "mudling", "tank"]) == 0
     assert [row["archetype"] for row in json.loads(capsys.readouterr().out)] == ["tank", "mudling"]
     assert cli.main([*plan, "mudlin"]) == 2
