@@ -38,6 +38,8 @@ from policies.temporal_heads import (
 )
 
 MODEL_TYPE = "temporal_transformer"
+TRAINING_DECISIONS = 128
+"""Of a fight as it is learned from: 26 s, longer than the mean."""
 _SIZE = Annotated[int, Range(minimum=1, maximum=16384)]
 
 
@@ -318,6 +320,13 @@ class TemporalTransformer(nn.Module):
                 ("cache_filled", "next_cache_filled"),
             ),
         )
+
+    def training_pass(self, rows: int) -> Tensor:
+        """A tensor from a learning pass over so many fights of `TRAINING_DECISIONS` decisions."""
+        ports = {port.name: port.shape for port in self.signature().inputs}
+        seen = Decision(*(torch.zeros(rows, TRAINING_DECISIONS, *ports[name]) for name in Decision._fields))
+        foresight = self(seen)
+        return torch.stack([part.float().sum() for part in foresight]).sum()
 
     def manifest(self) -> dict[str, Any]:
         """What the network is and what a decision costs, see `policies.inference.manifest`."""
