@@ -264,7 +264,8 @@ class ThreatAssessment(nn.Module):
 
         The law of total variance: Var(y) = E[Var(y | member)] + Var(E[y | member]).
         """
-        chance = torch.sigmoid(beliefs.hit * self.hit_scale + self.hit_shift)
+        # ONNX Runtime's Sigmoid is right to 1e-7 absolute; a deviation takes the root of chances below that.
+        chance = torch.reciprocal(1.0 + torch.exp(-(beliefs.hit * self.hit_scale + self.hit_shift)))
         amount = beliefs.amount
         mean = chance * amount
         # Var(y) = c v + c (1 - c) m^2 with probability c of a part of mean m and variance v, else 0.

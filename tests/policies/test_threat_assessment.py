@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from envs.contracts.features import ALLY_0, ENEMY_0
 from envs.contracts.window import WINDOW_FEATURES
 from envs.symmetries import ALLY_TO, ELEMENTS, ENEMY_TO, Symmetries
+from policies.export import export_onnx
 from policies.model_types import build_network
 from policies.profiles import profile_values
 from policies.threat_assessment import (
@@ -234,6 +236,16 @@ def test_example_inputs_and_manifest_fit_the_signature() -> None:
     buffers = 3 * 4 + 2 * 2 + 1 + 2 * made.look.weight.shape[1]
     assert manifest["parameters"] == sum(p.numel() for p in made.parameters()) + buffers
     assert manifest["observation_version"] == "obs_v1" and manifest["flops_per_decision"] > 0
+
+
+def test_chances_near_zero_export_too(tmp_path: Path) -> None:
+    """A trained mind is sure of many enemies: a deviation is the root of a very small chance."""
+    made = build_network("threat_assessment", profile_values("threat_assessment", "demo")[0]["model"]).eval()
+    made.hit_shift.fill_(-14.0)
+    names = made.signature().input_names
+    recorded = {name: value.numpy() for name, value in zip(names, made.example_inputs(200), strict=True)}
+    report = export_onnx(made, tmp_path, {}, recorded)
+    assert report.fp32.agreement.relative_error < 1e-6
 
 
 def test_the_exported_form_equals_torch() -> None:
