@@ -6,7 +6,7 @@ first would favour short fights, and a win by kill is shorter than a win on time
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ CHUNK = 1024
 OUTCOMES = {1: "won_kill", -1: "lost_kill", 2: "won_time", -2: "lost_time", 3: "draw"}
 BASELINES = ("random", "mirror", "attack_nearest")
 # Far beyond the 300 decisions of a fight; a kernel that never ends a fight must not hang a report.
-_STEP_LIMIT = 2_000
+STEP_LIMIT = 2_000
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,50 @@ class Tally:
         )
 
 
+class Running:
+    """Fights that are under way, and what each has come to so far.
+
+    Attributes:
+        fights: Whether a fight goes on, bool ``(fight,)``.
+    """
+
+    def __init__(self, fights: int) -> None:
+        self.fights = np.ones(fights, bool)
+        self._rewards, self._lengths = np.zeros(fights), np.zeros(fights, np.int64)
+        self._outcomes = np.zeros(fights, np.int8)
+        # Summed per fight first: the means then do not depend on how fights are cut into batches.
+        self._terms: dict[str, np.ndarray] = {}
+
+    def step(
+        self, reward: np.ndarray, ended: np.ndarray, outcome: np.ndarray, terms: Mapping[str, np.ndarray]
+    ) -> bool:
+        """Counts one decision of the fights that go on; each array has one entry per fight.
+
+        Returns:
+            Whether any goes on.
+        """
+        self._rewards += np.where(self.fights, reward, 0.0)
+        self._lengths += self.fights
+        for name, value in terms.items():
+            self._terms[name] = self._terms.get(name, 0.0) + np.where(self.fights, value, 0.0)
+        over = self.fights & ended
+        self._outcomes[over] = outcome[over]
+        self.fights &= ~over
+        return bool(self.fights.any())
+
+    def into(self, tally: Tally) -> None:
+        """Adds the fights to a tally.
+
+        Raises:
+            RuntimeError: One did not end, which is a fault of the simulation.
+        """
+        if self.fights.any():
+            raise RuntimeError(
+                f"{int(self.fights.sum())} fights did not end in {STEP_LIMIT} decisions: simulation fault"
+            )
+        tally.add(self._rewards, self._lengths, self._outcomes, self._terms)
+
+
 def play_fights(
     archetype: str,
     policy: Policy | None,
@@ -172,34 +216,19 @@ def play_fights(
 def _play_chunk(env: Any, policy: Policy | None, seed: int, tally: Tally) -> None:
     size = env.num_envs
     obs, info = env.reset(seed=seed)
-    running = np.ones(size, bool)
-    rewards, lengths = np.zeros(size), np.zeros(size, np.int64)
-    outcomes = np.zeros(size, np.int8)
+    running = Running(size)
     actions = np.zeros(size, np.int64)
-    # Summed per fight first: the means then do not depend on how fights are cut into batches.
-    terms: dict[str, np.ndarray] = {}
-    for _ in range(_STEP_LIMIT):
+    for _ in range(STEP_LIMIT):
         if policy is not None:
             # Rows whose fight is over are not asked: they would cost time and colour the action counts.
-            rows = np.flatnonzero(running)
+            rows = np.flatnonzero(running.fights)
             chosen = np.asarray(policy(obs[rows], info["action_mask"][rows]), np.int64)
             actions[rows] = chosen
             tally.count(chosen, 10)
         obs, reward, terminated, truncated, info = env.step(actions)
-        rewards += np.where(running, reward, 0.0)
-        lengths += running
-        for name, value in info["reward_terms"].items():
-            terms[name] = terms.get(name, 0.0) + np.where(running, value, 0.0)
-        ended = running & (terminated | truncated)
-        outcomes[ended] = info["outcome"][ended]
-        running &= ~ended
-        if not running.any():
+        if not running.step(reward, terminated | truncated, info["outcome"], info["reward_terms"]):
             break
-    else:
-        raise RuntimeError(
-            f"{int(running.sum())} fights did not end in {_STEP_LIMIT} decisions: simulation fault"
-        )
-    tally.add(rewards, lengths, outcomes, terms)
+    running.into(tally)
 
 
 def random_policy(seed: int) -> Policy:

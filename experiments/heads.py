@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.evaluation import CHUNK, FightScore, Tally, open_session
+from experiments.evaluation import CHUNK, STEP_LIMIT, FightScore, Running, Tally, open_session
 from experiments.seeds import Purpose, seed_for
 
 BINS = 16
 """Parts that each continuous control is cut into for the entropy of actions."""
-_STEP_LIMIT = 2_000
 
 Answer = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -199,9 +198,11 @@ def _play(seat: Seat, mind: Mind | str, draw: Any, seed: int, tally: Tally) -> N
     env, members = seat.env, seat.members
     obs, info = env.reset(seed=seed)
     fights = seat.rows // members
-    running = np.ones(fights, bool)
-    rewards, lengths, outcomes = np.zeros(fights), np.zeros(fights, np.int64), np.zeros(fights, np.int8)
-    terms: dict[str, np.ndarray] = {}
+
+    def by_fight(values: np.ndarray) -> np.ndarray:
+        return values.reshape(fights, members)
+
+    running = Running(fights)
     state: dict[str, np.ndarray] = {}
     wanted: dict[str, tuple[int, ...]] = {}
     if isinstance(mind, Mind):
@@ -211,7 +212,7 @@ def _play(seat: Seat, mind: Mind | str, draw: Any, seed: int, tally: Tally) -> N
             for name in mind.inputs
             if name in mind.state
         }
-    for _ in range(_STEP_LIMIT):
+    for _ in range(STEP_LIMIT):
         if isinstance(mind, Mind):
             answer = mind.answer({**seat.inputs(obs, info, wanted), **state})
             state = {own: answer[after] for own, after in mind.state.items()}
@@ -219,26 +220,15 @@ def _play(seat: Seat, mind: Mind | str, draw: Any, seed: int, tally: Tally) -> N
         else:
             # A script plays by itself; what it is told does not matter.
             actions = draw(seat, info)
-        acted = np.repeat(running, members) & np.asarray(info.get("alive", True))
+        acted = np.repeat(running.fights, members) & np.asarray(info.get("alive", True))
         tally.count(actions[acted], _size(env), BINS)
         obs, reward, terminated, truncated, info = env.step(actions)
-        ended = terminated | truncated
-        # A pack is paid as its members are on average.
-        rewards += np.where(running, reward.reshape(fights, members).mean(axis=1), 0.0)
-        lengths += running
-        for name, value in info["reward_terms"].items():
-            mean = value.reshape(fights, members).mean(axis=1)
-            terms[name] = terms.get(name, 0.0) + np.where(running, mean, 0.0)
-        over = running & ended.reshape(fights, members)[:, 0]
-        outcomes[over] = info["outcome"].reshape(fights, members)[over, 0]
-        running &= ~over
-        if not running.any():
+        # A pack is paid as its members are on average, and ends for all of them at once.
+        terms = {name: by_fight(value).mean(axis=1) for name, value in info["reward_terms"].items()}
+        ended, outcome = by_fight(terminated | truncated)[:, 0], by_fight(info["outcome"])[:, 0]
+        if not running.step(by_fight(reward).mean(axis=1), ended, outcome, terms):
             break
-    else:
-        raise RuntimeError(
-            f"{int(running.sum())} fights did not end in {_STEP_LIMIT} decisions: simulation fault"
-        )
-    tally.add(rewards, lengths, outcomes, terms)
+    running.into(tally)
 
 
 def _size(env: Any) -> int:

@@ -299,7 +299,8 @@ def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[s
     artifact = version.artifacts.get("onnx_fp32")
     if artifact is None:
         raise ExperimentError(
-            f"{version.archetype} v{version.version} is not exported; run monster export first"
+            f"{version.archetype}/{version.model_type} v{version.version} is not exported; "
+            "run monster export first"
         )
     _say_if_redefined(shop, version)
     path = shop.store.fetch(artifact["uri"], artifact["sha256"])
@@ -359,7 +360,7 @@ def baselines(
         with contextlib.suppress(OSError, json.JSONDecodeError):
             known = json.loads(path.read_text(encoding="utf-8"))
         if archetype in known:
-            shop.progress.line(f"{archetype:<10} reusing the baselines")
+            shop.progress.line(f"{archetype:<10} reusing the baselines of {head}")
         else:
             if head == "combat":
                 scores = play_baselines(archetype, n, shop.seed, threads=cpu_count())
@@ -371,7 +372,7 @@ def baselines(
                 }
             known[archetype] = {name: plain(score.as_dict()) for name, score in scores.items()}
             shown = ", ".join(f"{name} {score.win_rate:.3f}" for name, score in scores.items())
-            shop.progress.line(f"{archetype:<10} baselines: {shown}")
+            shop.progress.line(f"{archetype:<10} baselines of {head}: {shown}")
             write_json(path, known)
         found[archetype] = known[archetype]
     return found

@@ -22,30 +22,21 @@ Said = Callable[[int], None]
 """Takes the number of fights played so far."""
 
 
-def match(archetype: str, opponent: str, *, scripted: bool) -> dict[str, Any]:
-    """World arguments of an archetype's own scenario.
+def match(archetype: str, opponent: str) -> dict[str, Any]:
+    """World arguments of an archetype's own scenario; who plays how is as in `envs.arena`.
 
     Args:
         archetype: The learner's.
         opponent: Tier or style of the enemies; a style plays with the classic chances.
-        scripted: The learner is a script: then both sides are of one tier. Team mates of any other
-            learner are classic, and so are all who face passive enemies, because somebody has to begin.
 
     Raises:
         ConfigError: An unknown archetype or opponent.
     """
     from envs import archetypes
-    from envs.configuration import ConfigError, nearest
-    from envs.simulation.state import STYLES
-    from envs.simulation.world import TIERS
+    from envs.arena import opponent_arguments
 
     team = archetypes.load(archetype).team()
-    if opponent in TIERS:
-        mates = opponent if scripted and opponent != "passive" else "classic"
-        return {"teams": (team, team), "tiers": (mates, opponent)}
-    if opponent in STYLES:
-        return {"teams": (team, team), "tiers": ("classic", "classic"), "styles": ((), (opponent,))}
-    raise ConfigError(f"unknown opponent {opponent!r}{nearest(opponent, [*TIERS, *STYLES])}")
+    return {"teams": (team, team), **opponent_arguments(opponent)}
 
 
 def play_episodes(
@@ -155,7 +146,7 @@ def measure(
         learner: What to call the policy.
         said: Hears of progress.
     """
-    arguments = match(archetype, opponent, scripted=policy is None)
+    arguments = match(archetype, opponent)
     played = play_episodes(archetype, policy, n, seed, arguments, said)
     size = len(arguments["teams"][0])
     return summarise(archetype, opponent, learner, weights_of(archetype, size), size, played)

@@ -18,13 +18,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exports the newest version of each chosen cell; returns the exit code."""
+    """Exports the newest version of each chosen cell; one that is refused does not stop the others."""
     from experiments import pipeline
+    from experiments.errors import ExperimentError
 
     cells = common.chosen_cells(args)
     home = common.check_home(args, must_exist=True)
     progress = common.console()
+    refused = []
     with common.stoppable(), common.workshop(args, home, progress, args.seed) as shop:
         for version in pipeline.newest(shop, *cells, explicit=bool(args.archetypes)):
-            pipeline.export(shop, version)
+            try:
+                pipeline.export(shop, version)
+            except ExperimentError as error:
+                progress.line(f"refused: {error}")
+                refused.append(f"{version.archetype}/{version.model_type}")
+    if refused:
+        raise ExperimentError(f"{len(refused)} not exported: {', '.join(refused)}; the reasons stand above")
     return 0

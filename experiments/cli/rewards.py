@@ -67,7 +67,7 @@ def _terms(args: argparse.Namespace) -> int:
     if args.plot is not None:
         _check_plot(args.plot)
     for name in chosen:
-        rewards.match(name, args.opponent, scripted=True)  # a wrong name stops before any fight
+        rewards.match(name, args.opponent)  # a wrong name stops before any fight
     progress = _progress(args)
     summaries = []
     with common.stoppable():

@@ -91,7 +91,7 @@ def test_a_term_that_is_not_finite_is_named_with_fight_and_decision(monkeypatch:
 
 
 def test_figures_do_not_depend_on_how_fights_are_cut_into_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = match("support", "veteran", scripted=True)
+    arguments = match("support", "veteran")
     whole = play_episodes("support", None, 11, 4, arguments)
     monkeypatch.setattr(rewards, "CHUNK", 4)
     heard: list[int] = []
@@ -111,7 +111,7 @@ def test_figures_do_not_depend_on_how_fights_are_cut_into_batches(monkeypatch: p
 @pytest.mark.parametrize("learner", ["script", "random"])
 def test_only_the_first_episode_counts_and_terms_add_up(learner: str) -> None:
     policy = None if learner == "script" else random_policy(1)
-    played = play_episodes("mage", policy, 20, 1, match("mage", "classic", scripted=policy is None))
+    played = play_episodes("mage", policy, 20, 1, match("mage", "classic"))
     assert set(np.unique(played.outcomes)) <= {1, -1, 2, -2, 3} and (played.lengths <= 300).all()
     total = np.sum(list(played.terms.values()), axis=0)
     assert played.rewards == pytest.approx(total)  # sums over decisions and over terms round differently
@@ -120,15 +120,14 @@ def test_only_the_first_episode_counts_and_terms_add_up(learner: str) -> None:
 
 
 def test_who_plays_whom() -> None:
-    assert match("aggressive", "veteran", scripted=True)["tiers"] == ("veteran", "veteran")
-    assert match("aggressive", "veteran", scripted=False)["tiers"] == ("classic", "veteran")
-    assert match("aggressive", "passive", scripted=True)["tiers"] == ("classic", "passive")
-    kiters = match("tank", "kiter", scripted=False)
+    assert match("aggressive", "veteran")["tiers"] == ("veteran", "veteran")
+    assert match("aggressive", "passive")["tiers"] == ("classic", "passive")
+    kiters = match("tank", "kiter")
     assert kiters["styles"] == ((), ("kiter",)) and len(kiters["teams"][1]) == 3
     with pytest.raises(ConfigError, match="unknown opponent 'kite'; did you mean 'kiter'"):
-        match("tank", "kite", scripted=True)
+        match("tank", "kite")
     with pytest.raises(ValueError, match="0 fights"):
-        play_episodes("tank", None, 0, 0, match("tank", "classic", scripted=True))
+        play_episodes("tank", None, 0, 0, match("tank", "classic"))
 
 
 def test_a_level_is_played_as_the_curriculum_says() -> None:
@@ -136,7 +135,7 @@ def test_a_level_is_played_as_the_curriculum_says() -> None:
     assert (level.name, level.scenario, level.fights) == ("classic", "1v1", 12)
     assert level.warning is not None and "ranged, level 2: threshold 1e+06" in level.warning
     # Level 2 is the archetype's own scenario against classic scripts.
-    own = play_episodes("ranged", None, 12, 1, match("ranged", "classic", scripted=True))
+    own = play_episodes("ranged", None, 12, 1, match("ranged", "classic"))
     assert level.scripted_mean == own.rewards.mean() and level.win_rate == (own.outcomes == 1).mean()
     passive = rewards.measure_level("ranged", 1, 50.0, 12, 1)
     assert passive.win_rate > level.win_rate and passive.scenario == "1v1"
