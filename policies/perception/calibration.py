@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from policies.perception import reliability
+from policies.perception.reliability import FEW
 from policies.perception.task import Rows
 from policies.threat_assessment import QUESTIONS, UNIT, Beliefs, ThreatAssessment
 
 SPREADS = np.geomspace(0.125, 8.0, 37)
 """Factors on the variance that are tried."""
-FEW = 20
-"""Below so many known rows of either class nothing is fitted."""
 
 
 def fit_calibration(network: ThreatAssessment, beliefs: Beliefs, rows: Rows) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import queue
 import threading
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from envs.configuration import config_hash, to_plain
 from envs.perception.sights import Sights
 from policies.perception.compositions import SPLITS, FightPlan, record, split_sights
 from policies.perception.task import PerceptionTask, Rows, count_rows, join, take
@@ -150,17 +148,6 @@ def read(folder: Path) -> dict[str, Rows]:
                 )
         check(rows, name, str(folder))
     return sets
-
-
-def data_key(task: PerceptionTask, archetype: str, plan: FightPlan, seed: int) -> str:
-    """A short name for the rows of a plan: equal for equal rows."""
-    import envs.perception as home
-
-    plain = {"task": task.model_type, "archetype": archetype, "plan": to_plain(plan), "seed": seed}
-    code = hashlib.sha256()
-    for path in sorted(Path(home.__file__).parent.glob("*.py")):
-        code.update(path.read_bytes())
-    return f"{task.model_type}-{archetype}-{config_hash({**plain, 'code': code.hexdigest()})[:12]}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,8 +24,8 @@ from envs.symmetries import ELEMENTS
 from policies.pattern_recognition import STYLES, PatternRecognition
 from policies.perception.contrastive import supervised_contrastive
 from policies.perception.pattern_baselines import MeanModels, fit_means, window_means
-from policies.perception.pattern_measures import best_temperature, hits, log_losses, neighbours
-from policies.perception.reliability import expected_calibration_error
+from policies.perception.pattern_measures import hits, log_losses, neighbours
+from policies.perception.reliability import best_temperature, expected_calibration_error
 from policies.perception.task import Batch, Rows, count_rows
 from policies.settings import NotNegative, Positive, Share
 

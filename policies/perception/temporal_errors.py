@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from envs.perception.labels import DEEDS
+from policies.perception import reliability
 from policies.perception.task import Rows
 from policies.temporal_heads import ALLIES, MOMENTS, TARGETS, UNITS
 
@@ -20,7 +21,6 @@ SIDES = {"own_hp": slice(0, 1), "ally_hp": slice(1, 1 + ALLIES), "enemy_hp": sli
 CLASSES = {"deed": len(DEEDS), "target": TARGETS}
 NOW = {"deed": "last_deed", "target": "now_target"}
 """What a class is guessed to stay."""
-GRID = np.geomspace(0.5, 2.0, 61)
 LEAST = 1e-12
 
 
@@ -173,12 +173,7 @@ def best_temperature(chances: np.ndarray, truth: np.ndarray) -> float:
     """
     known = truth >= 0
     logits = np.log(np.maximum(chances[known].astype(np.float64), LEAST))
-    right = np.take_along_axis(logits, truth[known].astype(np.int64)[:, None], axis=1)[:, 0]
-    costs = [
-        float(np.mean(np.log(np.exp(logits / temperature).sum(axis=1)) - right / temperature))
-        for temperature in GRID
-    ]
-    return float(GRID[int(np.argmin(costs))])
+    return reliability.best_temperature(logits, truth[known].astype(np.int64))
 
 
 def _log_chance(chances: np.ndarray, truth: np.ndarray) -> np.ndarray:

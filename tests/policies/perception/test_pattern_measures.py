@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from policies.perception.pattern_measures import best_temperature, hits, log_losses, neighbours
+from policies.perception.pattern_measures import hits, log_losses, neighbours
+from policies.perception.reliability import best_temperature
 
 
 def test_ties_are_broken_by_lot() -> None:
