@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from envs.registration import register_soon
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 register_soon()

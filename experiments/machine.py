@@ -30,7 +30,7 @@ def product_version() -> str:
     try:
         return metadata.version("ml-monster")
     except metadata.PackageNotFoundError:
-        return "0.4.0"
+        return "0.5.0"
 
 
 def describe() -> dict[str, Any]:

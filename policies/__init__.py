@@ -12,4 +12,4 @@ import os
 # home, unless it is told otherwise before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"

@@ -75,7 +75,7 @@ def pins() -> dict[str, str]:
 
 
 def test_distribution_and_command(project: dict[str, Any]) -> None:
-    assert (project["name"], project["version"]) == ("ml-monster", "0.4.0")
+    assert (project["name"], project["version"]) == ("ml-monster", "0.5.0")
     assert project["scripts"] == {"monster": "experiments.cli:main"}
     assert {"cpu", "gpu", "dev", "bench"} <= set(project["optional-dependencies"])
     assert project["license"] == "Apache-2.0"
@@ -153,7 +153,7 @@ def test_the_wheel_holds_every_module_and_data_file(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("ml_monster-0.4.0-*.whl")
+    (wheel,) = tmp_path.glob("ml_monster-0.5.0-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     wanted = {
