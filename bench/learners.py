@@ -36,7 +36,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from bench.machine import header
 from envs import archetypes
-from envs.configuration import load_yaml, to_plain
+from envs.configuration import load_yaml
 from envs.contracts import ARCHETYPES
 from experiments.seeds import Purpose, seed_for
 from experiments.statistics import wilson_interval
@@ -113,7 +113,7 @@ def train(task: str, archetype: str, seed: int, fights: int, epochs: int | None 
     config = archetypes.load(archetype).training
     run = resolve_run(
         settings["model_type"],
-        {**ENVS[task], **settings["env"], "archetype": _paid(archetype, settings["reward"])},
+        {**ENVS[task], **settings["env"], "archetype": archetype, "reward": settings["reward"]},
         seed=seed,
         env_seed=seed_for(Purpose.TRAINING, seed, archetype, task),
         noise=settings["noise"] or config.exploration_noise or 0.1,
@@ -203,17 +203,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in short:
         print(f"learners: {line}", file=sys.stderr)
     return int(bool(short))
-
-
-def _paid(archetype: str, reward: Mapping[str, Any]) -> str:
-    """The archetype with other reward weights, under a name of its own; itself if there are none."""
-    if not reward:
-        return archetype
-    weights = to_plain(archetypes.load(archetype).reward)
-    terms = {**weights["terms"], **reward.get("terms", {})}
-    name = f"{archetype}_paid"
-    archetypes.define({name: {"base": archetype, "reward": {**weights, **reward, "terms": terms}}})
-    return name
 
 
 if __name__ == "__main__":

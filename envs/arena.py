@@ -6,6 +6,7 @@ differ in the meaning of an action and in what is seen beside the 64 floats of `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium
@@ -20,7 +21,7 @@ from envs.contracts import layout as f
 from envs.contracts.checks import OBS_LIMIT
 from envs.contracts.view import WorldView
 from envs.contracts.vocabulary import NUM_SKILL_SLOTS, OBS_SIZE
-from envs.rewards import RewardLedger
+from envs.rewards import RewardLedger, weighed
 from envs.simulation import state as s
 from envs.simulation.world import TIERS, World
 
@@ -102,6 +103,7 @@ class ArenaVectorEnv(VectorEnv):
         mask_in_observation: bool = False,
         log_damage: bool = False,
         render_mode: str | None = None,
+        reward: Mapping[str, Any] | None = None,
     ) -> None:
         """Set up the fights.
 
@@ -126,10 +128,11 @@ class ArenaVectorEnv(VectorEnv):
             mask_in_observation: observations become a Dict with `action_mask` beside `observation`.
             log_damage: keep who damaged whom, in `world.damage`.
             render_mode: `rgb_array`, or None for no pictures.
+            reward: weights laid over the archetype's published ones (`envs.rewards.weighed`), for learning.
 
         Raises:
-            ConfigError: unknown archetype, scenario, opponent, terrain or render mode, or a level beside the
-                others.
+            ConfigError: unknown archetype, scenario, opponent, terrain, render mode or reward term, or a
+                level beside the others.
         """
         if learner not in ("policy", "script"):
             raise ConfigError(f"unknown learner {learner!r}; 'policy' or 'script'")
@@ -162,7 +165,7 @@ class ArenaVectorEnv(VectorEnv):
         self.archetype, self.level = archetype, level
         self.num_envs, self.copy, self.render_mode = num_envs, copy, render_mode
         self.mask_in_observation = mask_in_observation
-        self.ledger = RewardLedger(config, len(teams[0]))
+        self.ledger = RewardLedger(weighed(config, reward), len(teams[0]))
         self.world = World(
             num_envs,
             teams,

@@ -6,6 +6,7 @@ The pack head has no demonstrations: its order 0 ("free") is the script itself, 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,7 @@ def demonstrate(
     fights: int = 256,
     seed: int = 0,
     threads: int = 1,
+    reward: Mapping[str, Any] | None = None,
 ) -> Demonstrations:
     """Play fights in which the traditional AI plays the learner's part, and label its decisions.
 
@@ -155,6 +157,7 @@ def demonstrate(
         fights: played from their start to their end.
         seed: same seed, same bits.
         threads: threads of the simulation; results do not depend on it.
+        reward: weights by which the rewards are paid in place of the archetype's, as in `envs.arena`.
 
     Raises:
         ConfigError: a head without demonstrations, or an unknown archetype, scenario, opponent or teacher.
@@ -172,7 +175,14 @@ def demonstrate(
         size = min(CHUNK, fights - start)
         env, probe = (
             ENVIRONMENTS[head](
-                size, archetype, scenario, opponent, first_fight=start, threads=threads, copy=False
+                size,
+                archetype,
+                scenario,
+                opponent,
+                first_fight=start,
+                threads=threads,
+                copy=False,
+                reward=reward,
             )
             for _ in range(2)
         )

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from envs.contracts import layout as f
 from envs.contracts.central import CENTRAL_SIZE, describe_central
 from envs.contracts.view import WorldView
 from envs.contracts.vocabulary import ARCHETYPES, LOCAL_SIZE, MAX_TEAM_SIZE, NUM_PACK_ORDERS, OBS_SIZE
-from envs.rewards import RewardLedger
+from envs.rewards import RewardLedger, weighed
 from envs.simulation import state as s
 from envs.simulation.perception import central_batch
 from envs.simulation.world import World
@@ -84,6 +84,7 @@ class PackVectorEnv:
         size: int = 32,
         terrain_name: str | None = None,
         log_damage: bool = False,
+        reward: Mapping[str, Any] | None = None,
     ) -> None:
         """Set up the fights.
 
@@ -104,10 +105,11 @@ class PackVectorEnv:
             size: cells per edge, 32 or 48.
             terrain_name: a layout of `envs.terrain`; None takes the scenario's.
             log_damage: keep who damaged whom, in `world.damage`.
+            reward: weights laid over every member's published ones (`envs.rewards.weighed`), for learning.
 
         Raises:
-            ConfigError: unknown archetype, scenario, opponent or terrain, a level beside the others, or a
-                pack of less than 3 or more than 5.
+            ConfigError: unknown archetype, scenario, opponent, terrain or reward term, a level beside the
+                others, or a pack of less than 3 or more than 5.
         """
         if learner not in ("policy", "script"):
             raise ConfigError(f"unknown learner {learner!r}; 'policy' or 'script'")
@@ -121,7 +123,9 @@ class PackVectorEnv:
         self.members, self.enemies = teams
         self.num_members, self.copy, self.num_envs = len(self.members), copy, num_envs
         self.opponent = f"level {level}" if level is not None else opponent or "classic"
-        self.ledgers = [RewardLedger(archetypes.load(name), self.num_members) for name in self.members]
+        self.ledgers = [
+            RewardLedger(weighed(archetypes.load(name), reward), self.num_members) for name in self.members
+        ]
         self.single_local_space = local_space()
         self.single_action_space: spaces.Space[Any] = spaces.Discrete(NUM_PACK_ORDERS)
         self.single_state_space = state_space()

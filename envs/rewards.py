@@ -8,12 +8,14 @@ of weights over these names (its YAML file).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from envs.archetypes import ArchetypeConfig
-from envs.configuration import ConfigError, nearest
+from envs.archetypes import ArchetypeConfig, Reward
+from envs.configuration import ConfigError, load_dataclass, nearest, to_plain
 from envs.simulation import state as s
 
 Term = Callable[[np.ndarray, int], np.ndarray]
@@ -163,6 +165,33 @@ TERMS: dict[str, Term] = {
     "outcome": outcome,
     "team": team,
 }
+
+
+def weighed(
+    archetype: ArchetypeConfig, reward: Mapping[str, Any] | None, source: str = "reward"
+) -> ArchetypeConfig:
+    """Return an archetype that is paid by other weights, for learning; itself if there are none.
+
+    Args:
+        archetype: Whose weights these are laid over.
+        reward: Any of `individual_weight`, `team_weight`, `outcome_weight` and `terms`, which may name some.
+        source: What error messages call it.
+
+    Raises:
+        ConfigError: An unknown key or term, or a weight that is no number.
+    """
+    if not reward:
+        return archetype
+    weights = to_plain(archetype.reward)
+    terms = reward.get("terms", {})
+    if isinstance(terms, Mapping):  # anything else is refused where the schema is checked
+        for name in terms:
+            if name not in TERMS:
+                raise ConfigError(f"{source}: unknown key 'terms.{name}'{nearest(name, TERMS)}")
+        terms = {**weights["terms"], **terms}
+    return replace(
+        archetype, reward=load_dataclass(Reward, {**weights, **reward, "terms": terms}, source=source)
+    )
 
 
 class RewardLedger:

@@ -193,7 +193,7 @@ def _resolve_cell(request: Request, archetype: str, model_type: str) -> Run:
         "code": code_version(),
     }
     if not supervised:
-        settings["selection"] = {"fights": SELECTION_FIGHTS, "seed": request.seed}
+        settings["selection"] = {"fights": SELECTION_FIGHTS, "seed": request.seed, "opponent": OPPONENT}
     own = archetypes.definitions([archetype])
     if own:  # the six stand in the code, which has its hash already
         settings["archetypes"] = own
@@ -209,6 +209,7 @@ def _acting_trial(request: Request, archetype: str, model_type: str) -> dict[str
         model_type,
         environment(model_type, archetype),
         profile=request.profile,
+        archetype=archetype,
         seed=seed_for(Purpose.TRAINING, request.seed, archetype, model_type),
         noise=_given(config.exploration_noise, _DEFAULT_NOISE),
         reward_scale=_given(config.reward_scale, 1.0),
@@ -305,6 +306,8 @@ def plan_rows(runs: Sequence[Run], reused: Mapping[str, str] | None = None) -> l
                 "batch_size": training.get("batch_size") or training["minibatch_size"],
                 "learning_rate": training["learning_rate"],
                 "noise": trial.get("noise"),
+                "scenario": trial.get("env", {}).get("scenario"),
+                "reward": trial.get("env", {}).get("reward"),
                 "reward_scale": trial.get("reward_scale"),
                 "device": trial["device"],
                 "precision": trial["precision"],

@@ -177,8 +177,8 @@ def _select(
     from policies.model_types import save_weights
 
     # A copy: playing switches a model to evaluation mode, and the trainer's own must stay as it is.
-    model = copy.deepcopy(trainer.model())
-    win_rate, reward = _selection_score(trainer, model, run)
+    model = copy.deepcopy(trainer.model()).cpu()
+    win_rate, reward = _selection_score(model, run)
     # Ties go to the later epoch: it has seen more fights.
     rank = [win_rate, reward]
     if progress["best"] is None or rank[0] >= progress["best"]["rank"][0]:
@@ -187,25 +187,25 @@ def _select(
     return win_rate, reward
 
 
-def _selection_score(trainer: Any, model: Any, run: dict[str, Any]) -> tuple[float, float]:
-    """Win rate and mean reward of greedy play on the selection fights."""
-    from experiments.evaluation import play_fights
-    from experiments.seeds import Purpose, seed_for
+def _selection_score(model: Any, run: dict[str, Any]) -> tuple[float, float]:
+    """Win rate and mean reward of greedy play on the selection fights.
 
-    plan = run["selection"]
+    They are fought where the mind will be judged and paid by its archetype's published weights, wherever and
+    by whatever weights it learns.
+    """
+    from experiments.evaluation import play_fights
+    from experiments.heads import play_head, torch_mind
+    from experiments.seeds import Purpose
+    from policies.model_types import MODEL_TYPES
+
+    plan, archetype = run["selection"], run["archetype"]
+    of: dict[str, Any] = {"purpose": Purpose.SELECTION, "opponent": plan["opponent"]}
     if run["model_type"] == "combat_dqn":
-        score = play_fights(
-            run["archetype"],
-            torch_policy(model),
-            plan["fights"],
-            plan["seed"],
-            purpose=Purpose.SELECTION,
-            opponent=run["trial"]["env"]["opponent"],
-        )
-        return score.win_rate, score.average_reward
-    seed = seed_for(Purpose.SELECTION, plan["seed"], run["archetype"])
-    seen = trainer.evaluate(plan["fights"], seed)
-    return seen["win_rate"], seen["reward"]
+        score = play_fights(archetype, torch_policy(model), plan["fights"], plan["seed"], **of)
+    else:
+        head = str(MODEL_TYPES[run["model_type"]].head)
+        score = play_head(archetype, head, torch_mind(model), plan["fights"], plan["seed"], **of)
+    return score.win_rate, score.average_reward
 
 
 def torch_policy(model: Any) -> Callable[[Any, Any], Any]:

@@ -20,7 +20,7 @@ from envs.pack import PackVectorEnv, member_info
 
 CONFIG_KEYS = (
     "archetype", "scenario", "opponent", "team", "enemies", "level", "learner", "first_fight", "rules",
-    "size", "terrain_name", "mask_in_observation",
+    "size", "terrain_name", "reward", "mask_in_observation",
 )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ class PackMultiAgentEnv(MultiAgentEnv):
         Args:
             config: RLlib's `env_config`, all keys optional: `mask_in_observation` (bool), and the arguments
                 `archetype`, `scenario`, `opponent`, `team`, `enemies`, `level`, `learner`, `first_fight`,
-                `rules`, `size` and `terrain_name` of `PackVectorEnv`.
+                `rules`, `size`, `terrain_name` and `reward` of `PackVectorEnv`.
 
         Raises:
             ConfigError: an unknown key, and as `PackVectorEnv`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,13 +157,13 @@ def _show_plan(rows: list[dict], args: argparse.Namespace) -> None:
         return
     header = [
         "archetype", "model type", "profile", "epochs", "env steps", "updates", "batch", "lr", "noise",
-        "reward x", "device", "state",
+        "reward x", "learns in", "learns by", "device", "state",
     ]  # fmt: skip
     body = [
         [
             row["archetype"], row["model_type"], row["profile"], row["epochs"], _count(row["env_steps"]),
             _count(row["updates"]), row["batch_size"], f"{row['learning_rate']:.2e}", row["noise"],
-            row["reward_scale"], row["device"], row["state"],
+            row["reward_scale"], row["scenario"], _weights(row["reward"]), row["device"], row["state"],
         ]
         for row in rows
     ]  # fmt: skip
@@ -171,6 +172,14 @@ def _show_plan(rows: list[dict], args: argparse.Namespace) -> None:
     cpus = max((row["cpus"] for row in rows), default=1)
     each = "one CPU each" if cpus == 1 else f"{cpus} CPUs each"
     print(f"{len(rows)} runs, {args.parallel} at a time, {each}; nothing was started (--dry-run)")
+
+
+def _weights(reward: Mapping[str, Any] | None) -> str | None:
+    """Reward weights that a run learns by in place of the published ones, in one cell of the table."""
+    if not reward:
+        return None
+    flat = {name: value for name, value in reward.items() if name != "terms"} | reward.get("terms", {})
+    return " ".join(f"{name.removesuffix('_weight')}={value:g}" for name, value in flat.items())
 
 
 def _count(value: int | None) -> str | None:

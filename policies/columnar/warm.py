@@ -41,6 +41,7 @@ def demonstrations_of(run: Run) -> Demonstrations:
         opponent=run.env.get("opponent") or "classic",
         fights=run.training.warm_start_fights,
         seed=run.seed,
+        reward=run.env.get("reward"),
     )
 
 

@@ -41,7 +41,7 @@ def resolve_perception_run(
     """
     kind = find(model_type)
     kind.task_class()
-    values, source = profile_values(model_type, profile, overrides)
+    values, source = profile_values(model_type, profile, overrides, archetype)
     run = load_dataclass(
         SupervisedRun, {"model_type": model_type, "archetype": archetype, **values, **settings}, source
     )

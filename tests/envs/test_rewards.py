@@ -11,7 +11,8 @@ from envs import archetypes
 from envs.combat import CombatVectorEnv
 from envs.configuration import ConfigError
 from envs.contracts import ARCHETYPES
-from envs.rewards import TERMS, RewardLedger
+from envs.pack import PackVectorEnv
+from envs.rewards import TERMS, RewardLedger, weighed
 from envs.simulation.state import NUM_STATISTICS, STATISTICS
 
 
@@ -154,3 +155,39 @@ def test_the_table_for_people() -> None:
     rows = RewardLedger(archetypes.load("tank"), 3).table()
     assert [row[0] for row in rows] == list(RewardLedger(archetypes.load("tank"), 3).weights)
     assert all(row[2].startswith(("Reward", "Penalize")) for row in rows)
+
+
+def test_other_weights_for_learning_lie_over_the_published_ones() -> None:
+    config = archetypes.load("tank")
+    assert weighed(config, None) is config and weighed(config, {}) is config
+    paid = weighed(config, {"outcome_weight": 200.0, "terms": {"kill": 7.0}})
+    assert paid.reward == replace(
+        config.reward, outcome_weight=200.0, terms={**config.reward.terms, "kill": 7.0}
+    )
+    assert archetypes.load("tank").reward.outcome_weight == 0.0
+    for wrong, words in (
+        ({"outcome": 1.0}, r"mine: unknown key 'outcome'"),
+        ({"terms": {"kil": 1.0}}, r"mine: unknown key 'terms.kil'.*'kill'"),
+        ({"team_weight": None}, r"mine: key 'team_weight' must be a number"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            weighed(config, wrong, "mine")
+
+
+def test_an_environment_pays_by_the_weights_it_is_given_and_plays_the_same_fights() -> None:
+    paid, usual = (
+        CombatVectorEnv(4, "aggressive", reward=reward) for reward in ({"outcome_weight": 200.0}, None)
+    )
+    for env in (paid, usual):
+        env.reset(seed=3)
+    assert paid.ledger.weights == {**usual.ledger.weights, "outcome": 200.0}
+    total, outcome = np.zeros(4), np.zeros(4)
+    for _ in range(150):
+        _, reward, *_, info = paid.step(np.ones(4, np.int64))
+        other = usual.step(np.ones(4, np.int64))
+        total += reward - other[1]
+        outcome += info["reward_terms"]["outcome"]
+    assert np.array_equal(paid.world.units, usual.world.units)
+    assert total.tolist() == pytest.approx(outcome.tolist()) and np.abs(outcome).max() >= 200.0
+    pack = PackVectorEnv(1, "tank", reward={"outcome_weight": 200.0})
+    assert [ledger.weights["outcome"] for ledger in pack.ledgers] == [200.0] * 3

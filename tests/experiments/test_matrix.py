@@ -1,10 +1,13 @@
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from experiments.errors import UsageError
-from experiments.matrix import STAGES, Request, check_names, plan_rows, resolve
+from experiments.matrix import STAGES, Request, Run, check_names, plan_rows, resolve
 from experiments.seeds import Purpose, purpose_of
+from policies import profiles
 
 
 def request(**changes: object) -> Request:
@@ -107,3 +110,39 @@ def test_options_reach_every_kind_of_run() -> None:
     assert pack["precision"] == vit["precision"] == "bf16"
     assert pack["sampler"] == "stock" and "sampler" not in vit
     assert control["env"]["id"] == "MLMonster/Control-v0" and "factory" in pack["env"]
+
+
+def test_what_a_profile_says_of_an_archetype_is_part_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from envs.configuration import load_yaml
+
+    demo = load_yaml(profiles.CONFIG_FOLDER / "combat_dqn.yaml")["demo"]
+    monkeypatch.setattr(profiles, "CONFIG_FOLDER", tmp_path)
+
+    def resolved(part: dict[str, object]) -> tuple[Run, Run]:
+        (tmp_path / "combat_dqn.yaml").write_text(
+            yaml.safe_dump({"demo": {**demo, "archetypes": {"tank": part}}})
+        )
+        mage, tank = resolve(request(archetypes=("mage", "tank")))
+        return mage, tank
+
+    mage, plain = resolved({})
+    part = {
+        "training": {"epochs": 5},
+        "noise": 0.3,
+        "reward": {"outcome_weight": 9.0},
+        "env": {"scenario": "2v2"},
+    }
+    same_mage, tank = resolved(part)
+    assert same_mage.hash == mage.hash and tank.hash != plain.hash
+    assert resolved({**part, "reward": {"outcome_weight": 8.0}})[1].hash != tank.hash
+    row = plan_rows([tank])[0]
+    assert (row["epochs"], row["noise"], row["scenario"]) == (5, 0.3, "2v2")
+    assert row["reward"] == {"outcome_weight": 9.0} and plan_rows([plain])[0]["reward"] is None
+    # It is chosen among its epochs, and judged, as everybody: in its own scenario, by the published weights.
+    assert tank.settings["selection"] == plain.settings["selection"]
+    with pytest.raises(
+        UsageError, match=r"combat_dqn.yaml \[demo\] with archetypes.tank: unknown key 'nosie'"
+    ):
+        resolved({"nosie": 0.3})

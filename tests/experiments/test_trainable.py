@@ -41,7 +41,7 @@ def run_of(epochs: int) -> dict[str, Any]:
         "archetype": "tank",
         "model_type": "combat_dqn",
         "trial": {"training": {"epochs": epochs}, "env": {"opponent": "classic"}},
-        "selection": {"fights": 8, "seed": 0},
+        "selection": {"fights": 8, "seed": 0, "opponent": "classic"},
     }
 
 
