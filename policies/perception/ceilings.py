@@ -110,7 +110,7 @@ def draw(
     rng = np.random.default_rng([seed, salt, SPLITS.index(split)])
     held_out = split == "held_out"
     found = compositions(archetype, plan, seed, held_out=held_out)
-    count = fights_of(plan, held_out=held_out)
+    count = fights_of(archetype, plan, seed, held_out=held_out)
     places = np.concatenate(
         [_rows(composition, number, plan, seed, count, split) for number, composition in enumerate(found)]
     )

@@ -11,10 +11,12 @@ import numpy as np
 
 from envs import archetypes
 from envs.configuration import Range
+from envs.contracts import layout as f
 from envs.contracts.vocabulary import ARCHETYPES, MAX_TEAM_SIZE
 from envs.perception.sights import Sights, record_sights
 from envs.perception.splits import split_of
 from envs.simulation import state as s
+from envs.simulation.world import World
 
 Split = Literal["train", "validation", "test", "held_out"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "held_out")
@@ -22,6 +24,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test", "held_out")
 never fought in training."""
 HELD_OUT_EVERY = 4
 """One of so many teams of enemies is held out."""
+PROBES = 16
+"""Fights of each composition by which their length is estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,10 @@ class FightPlan:
     """What is recorded; the profiles' values stand in `configs/<model type>.yaml`."""
 
     fights: Annotated[int, Range(minimum=1)]
-    """Per composition, over the sets train, validation and test (8 : 1 : 1)."""
+    """Per composition, over the sets train, validation and test (8 : 1 : 1); `decisions` may bound them."""
+    decisions: Annotated[int, Range(minimum=1)] | None = None
+    """Decisions of the observer over all fights, about: where fights are long there are fewer of them, so
+    that every archetype costs much the same. None bounds nothing."""
     sizes: dict[str, Annotated[int, Range(minimum=1)]] = field(
         default_factory=lambda: {"1v1": 4, "2v2": 6, "3v3": 6}
     )
@@ -107,15 +114,24 @@ def record(
             `split_sights` divides.
         **more: further arguments of `record_sights`, such as grid_stride, or others than the plan's.
     """
-    fights = fights_of(plan, held_out=held_out)
+    fights = fights_of(archetype, plan, seed, held_out=held_out)
     for number, composition in enumerate(compositions(archetype, plan, seed, held_out=held_out)):
         arguments = {**world_arguments(composition, plan, seed, number, held_out=held_out), **more}
         yield composition, record_sights(fights, composition.teams, **arguments)
 
 
-def fights_of(plan: FightPlan, *, held_out: bool) -> int:
-    """Fights per composition: those of the plan, or a fifth as many, at least 8, of the held-out ones."""
-    return max(plan.fights // 5, 8) if held_out else plan.fights
+def fights_of(archetype: str, plan: FightPlan, seed: int, *, held_out: bool) -> int:
+    """Fights per composition, the same on every machine.
+
+    Those of the plan; with a bound on decisions at most so many that they come to about the bound, judged by
+    the first fights of each composition. Of the held-out compositions a fifth as many, at least 8.
+    """
+    fights = plan.fights
+    if plan.decisions is not None:
+        found = enumerate(compositions(archetype, plan, seed, held_out=False))
+        each = sum(_mean_decisions(composition, plan, seed, number) for number, composition in found)
+        fights = min(fights, max(round(plan.decisions / each), 1))
+    return max(fights // 5, 8) if held_out else fights
 
 
 def world_arguments(
@@ -143,6 +159,22 @@ def split_sights(sights: Sights) -> dict[str, Sights]:
     recording = sights.recording
     which = split_of(recording.seed, recording.number, recording.episode)
     return {name: sights.fights(which == index) for index, name in enumerate(SPLITS[:3])}
+
+
+def _mean_decisions(composition: Composition, plan: FightPlan, seed: int, number: int) -> float:
+    """How many decisions unit 0 lives to take in a fight, by the first fights of a training composition."""
+    world = World(
+        PROBES, composition.teams, **world_arguments(composition, plan, seed, number, held_out=False)
+    )
+    nobody = np.zeros((PROBES, 0), np.int32)
+    lives = np.ones(PROBES, bool)
+    decisions = 0
+    while lives.any():
+        decisions += int(lives.sum())
+        world.step(nobody)
+        lives &= (world.outcome == s.RUNNING) & (world.units[:, 0, f.HP] > 0)
+    world.close()
+    return decisions / PROBES
 
 
 def _spread(choices: int, wanted: int, rng: np.random.Generator) -> np.ndarray:

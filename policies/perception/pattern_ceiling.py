@@ -50,12 +50,13 @@ def exact_answers(
     found = {question: np.zeros((count_rows(rows), len(s.STYLES) - 1)) for question in LENGTHS}
     number, fight = np.divmod(rows["fight"], FIGHT_NUMBERS)
     prior = even(plan.styles)
+    fights = fights_of(archetype, plan, seed, held_out=held_out)
     for place, composition in enumerate(compositions(archetype, plan, seed, held_out=held_out)):
         at = np.flatnonzero(number == place)
         if not len(at):
             continue
         recording, chances = likelihoods(
-            fights_of(plan, held_out=held_out),
+            fights,
             composition.teams,
             seen=seen,
             **world_arguments(composition, plan, seed, place, held_out=held_out),

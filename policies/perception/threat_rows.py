@@ -8,7 +8,6 @@ import numpy as np
 
 from envs.contracts.features import ALLY_0
 from envs.contracts.vocabulary import MAX_TEAM_SIZE
-from envs.contracts.window import NUM_WINDOW_FEATURES
 from envs.perception import baselines, labels
 from envs.perception.recording import FIVE_SECONDS, TWO_SECONDS, Recording
 from envs.perception.sights import Sights
@@ -129,11 +128,16 @@ def _slots(values: np.ndarray, empty: int) -> np.ndarray:
 
 def _history(opponents: np.ndarray, time: np.ndarray, fight: np.ndarray, length: int) -> np.ndarray:
     """The last decisions of each row, float16 `(row, 5, length, 16)`, zeros before the fight's first."""
-    enemies = opponents.shape[2]
-    out = np.zeros((len(time), MAX_TEAM_SIZE, length, NUM_WINDOW_FEATURES), np.float16)
-    for age in range(length):
-        there = time >= age
-        out[there, :enemies, length - 1 - age] = opponents[time[there] - age, fight[there]]
+    windows, fights, enemies, features = opponents.shape
+    # Each enemy's decisions lie behind each other, so that a row's are one piece of memory.
+    lanes = np.zeros((fights, enemies, length - 1 + windows, features), np.float16)
+    lanes[:, :, length - 1 :] = opponents.transpose(1, 2, 0, 3)
+    pieces = np.lib.stride_tricks.sliding_window_view(
+        lanes.reshape(fights, enemies, -1), length * features, axis=2
+    )[:, :, ::features]
+    out = np.zeros((len(time), MAX_TEAM_SIZE, length, features), np.float16)
+    for enemy in range(enemies):
+        out[:, enemy] = pieces[fight, enemy, time].reshape(-1, length, features)
     return out
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from envs.configuration import ConfigError, load_dataclass
 from envs.contracts.vocabulary import ARCHETYPES
-from policies.perception.compositions import FightPlan, compositions, record, split_sights
+from policies.perception.compositions import FightPlan, compositions, fights_of, record, split_sights
 
 PLAN = FightPlan(fights=40, sizes={"1v1": 2, "3v3": 9})
 
@@ -48,6 +48,22 @@ def test_sets_share_no_fight() -> None:
     assert len(numbers[0]) > 20
 
 
+def test_a_bound_on_decisions_makes_long_fights_fewer() -> None:
+    plan = FightPlan(fights=500, decisions=12_000, sizes={"1v1": 2, "2v2": 2})
+    for archetype in ("aggressive", "tank"):
+        fights = fights_of(archetype, plan, 1, held_out=False)
+        found = [sights for _, sights in record(archetype, plan, 1)]
+        assert {sights.recording.num_fights for sights in found} == {fights}
+        assert sum(int(sights.seeing.sum()) for sights in found) == pytest.approx(12_000, rel=0.15)
+        assert fights_of(archetype, plan, 1, held_out=True) == max(fights // 5, 8)
+    assert fights_of("tank", plan, 1, held_out=False) < fights_of("aggressive", plan, 1, held_out=False)
+
+
+def test_a_bound_on_decisions_adds_no_fights() -> None:
+    plan = FightPlan(fights=20, decisions=10_000_000, sizes={"1v1": 1})
+    assert fights_of("mage", plan, 1, held_out=False) == 20
+
+
 def test_held_out_fights_have_other_random_numbers() -> None:
     small = FightPlan(fights=40, sizes={"1v1": 1})
     ((_, trained),) = record("mage", small, 1)
@@ -62,6 +78,7 @@ def test_held_out_fights_have_other_random_numbers() -> None:
         ({"fights": 8, "sizes": {"6v6": 1}}, "unknown team size '6v6'"),
         ({"fights": 8, "styles": ["rush"]}, "unknown style 'rush'"),
         ({"fights": 0}, "fights.*at least 1"),
+        ({"fights": 8, "decisions": 0}, "decisions"),
     ],
 )
 def test_plans_that_cannot_be_played_are_refused(values: dict[str, object], message: str) -> None:
