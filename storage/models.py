@@ -12,6 +12,8 @@ from .jsonable import to_jsonable
 STATES = ("trained", "exported", "validated", "deployed")
 GATES = ("pass", "fail", "undecided")
 ONNX_FORMS = ("onnx_fp32", "onnx_fp16")
+RELATIONS = ("trained from", "transferred from", "distilled from", "collected by")
+"""How a version descends from an older one."""
 
 
 @dataclass(frozen=True)

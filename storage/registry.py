@@ -16,7 +16,7 @@ from .database import LOST, connect, explain, lost_if_torn, make_pool
 from .errors import RegistryError
 from .jsonable import to_jsonable
 from .migrations import load_migrations, migrate
-from .models import GATES, ONNX_FORMS, ModelVersion
+from .models import GATES, ONNX_FORMS, RELATIONS, ModelVersion
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool
@@ -42,6 +42,7 @@ RETURNING *
 """
 
 Models = list[ModelVersion]  # inside the class below, `list` is a method
+Parents = list[tuple[str, ModelVersion]]
 
 
 class AsyncRegistry:
@@ -306,6 +307,54 @@ class AsyncRegistry:
         """
         found = await self._select("run_id = $1", run_id)
         return max(found, key=lambda model: model.model_id, default=None)
+
+    async def link(self, child_id: int, parent_id: int, relation: str) -> None:
+        """Record that a version was made from an older one; a repeated call changes nothing.
+
+        Args:
+            child_id: Row of the version that was made.
+            parent_id: Row of the version that it was made from.
+            relation: `trained from`, `transferred from`, `distilled from` or `collected by`.
+
+        Raises:
+            RegistryError: An unknown relation or row, or a parent that is not older than its child.
+        """
+        if relation not in RELATIONS:
+            raise RegistryError(f"relation {relation!r} is none of {', '.join(RELATIONS)}")
+        if parent_id >= child_id:
+            raise RegistryError(
+                f"model {child_id} cannot descend from model {parent_id}, which was registered after it"
+            )
+
+        async def work(connection: Connection) -> None:
+            for model_id in (parent_id, child_id):
+                await _lock(connection, model_id)
+            await connection.execute(
+                "INSERT INTO model_edges (child_id, parent_id, relation) VALUES ($1, $2, $3) "
+                "ON CONFLICT DO NOTHING",
+                child_id,
+                parent_id,
+                relation,
+            )
+
+        await self._transaction(work)
+
+    async def parents(self, model_id: int) -> Parents:
+        """Return what a version was made from, as (relation, version), the oldest first.
+
+        Args:
+            model_id: The version's row.
+        """
+
+        async def work(connection: Connection) -> Parents:
+            records = await connection.fetch(
+                "SELECT relation, ml_models.* FROM model_edges JOIN ml_models ON model_id = parent_id "
+                "WHERE child_id = $1 ORDER BY parent_id, relation",
+                model_id,
+            )
+            return [(record["relation"], ModelVersion.from_record(record)) for record in records]
+
+        return await self._transaction(work)
 
     async def _select(self, condition: str, *values: Any) -> Models:
         async def work(connection: Connection) -> Models:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from .config import StorageConfig
 from .lease import acquire_lease
 from .models import ModelVersion
-from .registry import AsyncRegistry, Models
+from .registry import AsyncRegistry, Models, Parents
 
 Result = TypeVar("Result")
 
@@ -114,6 +114,14 @@ class Registry:
     def find_run(self, run_id: str) -> ModelVersion | None:
         """Return the newest version that a training run produced, or None."""
         return self._loop.run(self._registry.find_run(run_id))
+
+    def link(self, child_id: int, parent_id: int, relation: str) -> None:
+        """Record that a version was made from an older one; see `AsyncRegistry.link`."""
+        self._loop.run(self._registry.link(child_id, parent_id, relation))
+
+    def parents(self, model_id: int) -> Parents:
+        """Return what a version was made from; see `AsyncRegistry.parents`."""
+        return self._loop.run(self._registry.parents(model_id))
 
 
 @contextlib.contextmanager

@@ -323,3 +323,19 @@ def test_connections_that_the_server_closes_are_made_anew(registry: Registry, lo
             "WHERE pid <> pg_backend_pid() AND datname = current_database()",
         )
         assert len(registry.list()) == 1
+
+
+def test_lineage_is_kept_once_and_runs_from_old_to_new(registry: Registry) -> None:
+    source, other = register(registry), register(registry, "run-2", B)
+    child = register(registry, "run-3", C)
+    for _ in range(2):
+        registry.link(child.model_id, source.model_id, "transferred from")
+    registry.link(child.model_id, other.model_id, "distilled from")
+    assert registry.parents(child.model_id) == [("transferred from", source), ("distilled from", other)]
+    assert registry.parents(source.model_id) == []
+    with pytest.raises(RegistryError, match="registered after it"):
+        registry.link(source.model_id, child.model_id, "trained from")
+    with pytest.raises(RegistryError, match="no model"):
+        registry.link(child.model_id + 1000, child.model_id, "trained from")
+    with pytest.raises(RegistryError, match="is none of"):
+        registry.link(child.model_id, source.model_id, "stolen from")
