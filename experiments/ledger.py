@@ -65,6 +65,14 @@ class RunRecord:
         """Where the weights of the best epoch lie."""
         return self.folder / "model"
 
+    def finished_at(self) -> float:
+        """When the run was finished, in seconds since the epoch.
+
+        Raises:
+            FileNotFoundError: It is not finished.
+        """
+        return (self.folder / "done.json").stat().st_mtime
+
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Writes down what the run is about to do."""
         write_json(self.folder / "run.json", settings)

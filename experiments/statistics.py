@@ -66,3 +66,49 @@ def percentile(values: Sequence[float], share: float) -> float:
     if not values or not 0.0 < share <= 1.0:
         raise ValueError(f"percentile {share} of {len(values)} values is not defined")
     return float(sorted(values)[math.ceil(share * len(values)) - 1])
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Gives a mean with its 95 % interval by Student's t: few seeds, each one difference of a pair.
+
+    ``mean ± t(n - 1)·s/√n`` with s the sample's standard deviation (Student, 1908). A bootstrap over three
+    seeds would draw from ten different samples only and be far too narrow.
+
+    Args:
+        values: At least one number, such as a gain per seed.
+
+    Returns:
+        Mean, lower and upper bound; the bounds are infinite for a single value, which says nothing of spread.
+
+    Raises:
+        ValueError: No values.
+    """
+    n = len(values)
+    if n == 0:
+        raise ValueError("the mean of no values is not defined")
+    mean = math.fsum(values) / n
+    if n == 1:
+        return mean, -math.inf, math.inf
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    half = t_quantile(n - 1) * math.sqrt(variance / n)
+    return mean, mean - half, mean + half
+
+
+def t_quantile(freedom: int) -> float:
+    """Gives the two-sided 95 % quantile of Student's t.
+
+    Args:
+        freedom: Degrees of freedom, at least 1; from 31 on the expansion in 1/freedom is exact to 1e-4
+            (Abramowitz and Stegun, 26.7.5).
+    """
+    if freedom <= len(_T_95):
+        return _T_95[freedom - 1]
+    z = Z_95
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
+_T_95 = (
+    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
+    2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
+    2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
+)  # fmt: skip

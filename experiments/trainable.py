@@ -8,6 +8,7 @@ be moved to another machine.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import random
@@ -28,8 +29,9 @@ def run_cell(config: dict[str, Any]) -> None:
     """Trains one cell; this is the function that Tune calls.
 
     Args:
-        config: ``cell`` with ``run`` (the resolved settings as JSON text) and ``resume_from`` (folder of a
-            complete checkpoint, or None). Actors are reused, so every trial starts by resetting the process.
+        config: ``cell`` with ``run`` (the resolved settings as JSON text), ``resume_from`` (folder of a
+            complete checkpoint, or None) and ``start_file`` (weights that the run starts from, or None).
+            Actors are reused, so every trial starts by resetting the process.
 
     Raises:
         ValueError: A kind that no body exists for.
@@ -44,7 +46,7 @@ def run_cell(config: dict[str, Any]) -> None:
     reset_process(int(run["trial"]["seed"]))
     # The run's own definitions, not those of a file that may have changed or lie on another machine.
     archetypes.define(run.get("archetypes", {}))
-    body(run, cell.get("resume_from"))
+    body(run, cell.get("resume_from"), cell.get("start_file"))
 
 
 def reset_process(seed: int) -> None:
@@ -60,12 +62,13 @@ def reset_process(seed: int) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def train_rl(run: dict[str, Any], resume_from: str | None) -> None:
+def train_rl(run: dict[str, Any], resume_from: str | None, start_file: str | None = None) -> None:
     """Trains a reinforcement-learning cell epoch by epoch and reports each to Tune.
 
     Args:
         run: Resolved settings.
         resume_from: A checkpoint folder of an earlier, broken attempt.
+        start_file: Weights of another mind that the run starts from.
     """
     from ray import tune
 
@@ -73,19 +76,21 @@ def train_rl(run: dict[str, Any], resume_from: str | None) -> None:
 
     # With the trial's own files, so that it is there when the worker's folder has gone.
     guard_folder = Path(tune.get_context().get_trial_dir()) / "nan_guard"
-    _carry_out(build_trainer(run["trial"], guard_folder=guard_folder), run, resume_from, _epochs)
+    trainer = build_trainer(run["trial"], guard_folder=guard_folder)
+    _carry_out(trainer, run, resume_from, start_file, _epochs)
 
 
-def train_supervised(run: dict[str, Any], resume_from: str | None) -> None:
+def train_supervised(run: dict[str, Any], resume_from: str | None, start_file: str | None = None) -> None:
     """Trains a perception cell epoch by epoch and reports each to Tune.
 
     Args:
         run: Resolved settings.
         resume_from: A checkpoint folder of an earlier, broken attempt.
+        start_file: Weights of another mind that the run starts from.
     """
     from policies.perception.trainer import SupervisedTrainer
 
-    _carry_out(SupervisedTrainer(run["trial"]), run, resume_from, _passes)
+    _carry_out(SupervisedTrainer(run["trial"]), run, resume_from, start_file, _passes)
 
 
 Epochs = Iterator[tuple[dict[str, Any], bool]]
@@ -96,6 +101,7 @@ def _carry_out(
     trainer: Any,
     run: dict[str, Any],
     resume_from: str | None,
+    start_file: str | None,
     epochs: Callable[[Any, dict[str, Any], dict[str, Any], Path], Epochs],
 ) -> None:
     """Goes through a trainer's epochs, from where an earlier attempt broke off, and stops it."""
@@ -109,6 +115,8 @@ def _carry_out(
         start = own.path if own is not None else resume_from
         if start:
             progress = _restore(trainer, Path(start), work)
+        elif start_file:
+            _take_up(trainer, run["start_from"], Path(start_file))
         for metrics, due in epochs(trainer, run, progress, work):
             checkpoint = None
             if due:
@@ -118,6 +126,23 @@ def _carry_out(
     finally:
         trainer.stop()
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _take_up(trainer: Any, start: dict[str, Any], file: Path) -> None:
+    """Starts a trainer from another mind's weights, if they are those that the run was named after.
+
+    Raises:
+        ValueError: The file is not there any more, or holds other weights.
+    """
+    from policies.model_types import load_weights
+
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
+    if digest != start["weights_sha256"]:
+        raise ValueError(
+            f"{file} should hold the weights {start['weights_sha256'][:12]} of {start['run_id']} and is "
+            f"{digest[:12]}; start the transfer again"
+        )
+    trainer.start_from(load_weights(file, start["model_type"]))
 
 
 def _passes(trainer: Any, run: dict[str, Any], progress: dict[str, Any], work: Path) -> Epochs:
@@ -160,8 +185,9 @@ def _epochs(trainer: Any, run: dict[str, Any], progress: dict[str, Any], work: P
     for epoch in range(progress["epoch"] + 1, epochs + 1):
         started = time.perf_counter()
         metrics = dict(trainer.train_epoch())
-        # The first third explores: its policies are not worth the fights that selection costs.
-        if 3 * epoch > epochs:
+        # The first third explores: its policies are not worth the fights that selection costs, unless
+        # somebody wants to see how it learns.
+        if 3 * epoch > epochs or run["selection"].get("every_epoch"):
             score = _select(trainer, run, progress, epoch, work)
             metrics["selection_win_rate"], metrics["selection_reward"] = score
         progress["epoch"] = epoch
@@ -260,7 +286,7 @@ def _restore(trainer: Any, checkpoint: Path, work: Path) -> dict[str, Any]:
     return progress
 
 
-KINDS: dict[str, Callable[[dict[str, Any], str | None], None]] = {
+KINDS: dict[str, Callable[[dict[str, Any], str | None, str | None], None]] = {
     "rl": train_rl,
     "supervised": train_supervised,
 }

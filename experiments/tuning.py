@@ -54,6 +54,16 @@ class TrainedRun:
     reused: bool
 
 
+def start_file(home: Path, sha256: str) -> Path:
+    """Where weights lie that runs start from.
+
+    Args:
+        home: Project folder.
+        sha256: Digest of the file.
+    """
+    return Path(home).absolute() / "transfer" / "weights" / f"{sha256}.safetensors"
+
+
 def states(home: Path, runs: Sequence[Run]) -> dict[str, str]:
     """Tells per run id what the ledger knows: ``done``, ``epoch 12/40`` or ``new``."""
     ledger, known = Ledger(home), {}
@@ -174,8 +184,14 @@ def _fit(
                 f"{run.archetype:<10} {run.model_type}: continuing after epoch {latest[1]}/{run.epochs}"
             )
         record.begin(run.settings)
+        start = run.settings.get("start_from")
         cells.append(
-            {"run_id": run.run_id, "run": run.json, "resume_from": str(latest[0]) if latest else None}
+            {
+                "run_id": run.run_id,
+                "run": run.json,
+                "resume_from": str(latest[0]) if latest else None,
+                "start_file": str(start_file(home, start["weights_sha256"])) if start else None,
+            }
         )
     name = _experiment_folder(home)
     callback = LedgerCallback(ledger, progress, done, total)

@@ -15,6 +15,7 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.versions: list[ModelVersion] = []
+        self.edges: list[tuple[int, int, str]] = []
 
     def _change(self, model_id: int, **changes: Any) -> ModelVersion:
         index = next(i for i, v in enumerate(self.versions) if v.model_id == model_id)
@@ -38,6 +39,9 @@ class FakeRegistry:
         )  # fmt: skip
         self.versions.append(version)
         return version
+
+    def link(self, child_id: int, parent_id: int, relation: str) -> None:
+        self.edges.append((child_id, parent_id, relation))
 
     def mark_exported(self, model_id: int, artifacts: Mapping[str, Any]) -> ModelVersion:
         known = next(v for v in self.versions if v.model_id == model_id)

@@ -1,6 +1,8 @@
+import math
+
 import pytest
 
-from experiments.statistics import entropy_bits, percentile, wilson_interval
+from experiments.statistics import entropy_bits, mean_interval, percentile, t_quantile, wilson_interval
 
 
 def test_wilson_interval_of_a_worked_example() -> None:
@@ -47,3 +49,18 @@ def test_nearest_rank_percentile() -> None:
     assert percentile([4.0], 0.99) == 4.0
     with pytest.raises(ValueError):
         percentile([], 0.5)
+
+
+def test_a_mean_of_few_seeds_has_students_interval() -> None:
+    # 1, 2, 3: mean 2, s = 1, t(2) = 4.3027, half width 4.3027/√3 = 2.484
+    mean, low, high = mean_interval([1.0, 2.0, 3.0])
+    assert (mean, low, high) == pytest.approx((2.0, -0.484, 4.484), abs=1e-3)
+    assert mean_interval([5.0]) == (5.0, -math.inf, math.inf)
+    with pytest.raises(ValueError, match="no values"):
+        mean_interval([])
+
+
+def test_students_quantile_agrees_with_the_table_and_ends_in_the_normal_one() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for freedom in (1, 2, 7, 30, 31, 60, 1000):
+        assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-3)

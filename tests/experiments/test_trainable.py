@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 
 from experiments import trainable
 from policies.combat_dqn import CombatDQN, CombatDQNConfig
-from policies.model_types import WEIGHTS_FILE, load_weights
+from policies.model_types import WEIGHTS_FILE, load_weights, save_weights
 
 
 class FakeTrainer:
@@ -154,6 +155,33 @@ def test_a_supervised_run_broken_before_its_end_only_ends(tmp_path: Path) -> Non
     restored = trainable._restore(again, checkpoint, work)
     reports = list(trainable._passes(again, run_of(20), restored, work))
     assert len(reports) == 1 and again.ended == 1 and bias(work / "best") == 7.0
+
+
+def test_a_run_that_shows_how_it_learns_is_selected_from_its_first_epoch(
+    tmp_path: Path, rates: list[tuple[float, float]]
+) -> None:
+    rates += [(0.1, 1.0), (0.2, 1.0), (0.3, 1.0)]
+    run = run_of(3)
+    run["selection"]["every_epoch"] = True
+    reports = list(trainable._epochs(FakeTrainer(), run, {"epoch": 0, "best": None}, tmp_path))
+    assert [metrics["selection_win_rate"] for metrics, _ in reports] == [0.1, 0.2, 0.3]
+
+
+def test_a_run_starts_from_the_weights_it_is_named_after_and_from_no_others(tmp_path: Path) -> None:
+    class Starter(FakeTrainer):
+        def start_from(self, source: CombatDQN) -> None:
+            self.net.load_state_dict(source.state_dict())
+
+    source, trainer = CombatDQN(CombatDQNConfig(hidden_dims=(4,))), Starter()
+    file = save_weights(source, tmp_path)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    start = {"run_id": "mage-combat_dqn", "model_type": "combat_dqn", "weights_sha256": digest}
+    trainable._take_up(trainer, start, file)
+    assert torch.equal(trainer.net.head.weight, source.head.weight)
+    with pytest.raises(ValueError, match="should hold the weights"):
+        trainable._take_up(trainer, {**start, "weights_sha256": "0" * 64}, file)
+    with pytest.raises(ValueError, match="is missing"):
+        trainable._take_up(trainer, start, tmp_path / "gone")
 
 
 def test_a_torch_policy_respects_the_mask() -> None:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     "demo",
     "train",
+    "transfer",
     "evaluate",
     "export",
     "deploy",
@@ -57,6 +58,9 @@ def test_help_names_every_command_and_each_has_an_example(tmp_path: Path) -> Non
         (["train", "--config", "none.yaml"], "no such file"),
         (["train", "--config", "broken.yaml"], "training.batch_sise"),
         (["train", "--archetypes", "tank", "--device", "tpu"], "--device tpu is not known"),
+        (["transfer", "--source-archetype", "mage"], "--target-archetype"),
+        (["transfer", "--source-archetype", "mage", "--target-archetype", "mage"], "give two archetypes"),
+        (["transfer", "--source-archetype", "mgae", "--target-archetype", "tank"], "did you mean 'mage'"),
         (["evaluate", "--num-episodes", "0"], "--num-episodes: 0 is too small"),
         (["export", "--home", "nowhere"], "no such folder"),
         (["deploy", "--version", "2"], "give one archetype"),
