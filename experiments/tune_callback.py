@@ -17,7 +17,7 @@ from experiments.ledger import Ledger, RunRecord
 from experiments.progress import Progress
 
 # Tune adds its own bookkeeping to each result; the ledger keeps what the run reported.
-_TUNE_KEYS = frozenset(
+TUNE_KEYS = frozenset(
     {
         "config",
         "date",
@@ -59,7 +59,7 @@ class LedgerCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any
     ) -> None:
         """Appends the epoch to the run's history and says it in one line."""
-        metrics = {key: value for key, value in result.items() if key not in _TUNE_KEYS}
+        metrics = {key: value for key, value in result.items() if key not in TUNE_KEYS}
         self._record(trial).add_epoch(metrics)
         self._progress.epoch(metrics, self._done, self._total)
 

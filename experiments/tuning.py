@@ -172,6 +172,7 @@ def _fit(
     os.environ.update(_DRIVER_VARIABLES)  # Tune reads some of them when it is imported
     from ray import tune
 
+    from experiments.monitoring.callback import MonitoringCallback
     from experiments.trainable import run_cell
     from experiments.tune_callback import LedgerCallback
 
@@ -212,7 +213,7 @@ def _fit(
             name=name,
             storage_path=str(Path(home).absolute() / "tune"),
             verbose=0,
-            callbacks=[callback],
+            callbacks=[callback, MonitoringCallback(home, runs, progress)],
             checkpoint_config=tune.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
             failure_config=tune.FailureConfig(max_failures=1),
         ),

@@ -22,6 +22,8 @@ COMMANDS = {
     "serve": "answer decisions over HTTP",
     "watch": "play a fight and show it as a page, a film or JSON",
     "import-db": "read the monster database of your own server into archetypes",
+    "status": "how far the runs of a project are, and what they last reported",
+    "tensorboard": "show the curves of a project's runs in TensorBoard",
     "models": "what each model type costs: parameters, bytes, operations, latency, memory",
     "registry": "list and show registered models",
     "rewards": "show how each reward term is distributed, and warn of useless ones",

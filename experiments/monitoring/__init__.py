@@ -1,0 +1,1 @@
+"""What a run leaves for people and programs while it trains: TensorBoard curves, a log, a state."""
