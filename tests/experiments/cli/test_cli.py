@@ -19,6 +19,8 @@ COMMANDS = (
     "serve",
     "rewards",
     "watch",
+    "status",
+    "tensorboard",
     "import-db",
     "registry",
 )
