@@ -71,7 +71,13 @@ class MonitoringCallback(Callback):
         self._presence = Presence(home)
         self._run_ids = [run.run_id for run in runs]
 
-    def setup(self, **info: Any) -> None:
+    def setup(
+        self,
+        stop: Any = None,
+        num_samples: int | None = None,
+        total_num_samples: int | None = None,
+        **info: Any,
+    ) -> None:
         """Says that this process trains the runs."""
         self._guarded(self._presence.enter, self._run_ids)
 

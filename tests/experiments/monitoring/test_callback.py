@@ -111,9 +111,9 @@ def test_overfitting_is_said_once_for_each_stretch(stage: Stage) -> None:
 
 def test_overfitting_is_seen_across_a_resume(stage: Stage) -> None:
     for epoch in (1, 2, 3):
-        metrics = {"epoch": epoch, "epochs": 6, "loss": 1.0 / epoch, "val_loss": 1.0 * epoch}
-        stage.record.add_epoch(metrics)
-        stage.epoch(**metrics)
+        metrics = {"loss": 1.0 / epoch, "val_loss": 1.0 * epoch}
+        stage.record.add_epoch({"epoch": epoch, "epochs": 6, **metrics})
+        stage.epoch(epoch, **metrics)
     stage.checkpoint(3)
     stage.driver()
     stage.epoch(4, loss=0.1, val_loss=4.0)
