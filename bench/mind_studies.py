@@ -15,12 +15,18 @@ Figures = dict[str, float]
 
 GOALS: dict[str, dict[str, tuple[float, bool]]] = {
     "threat_assessment": {
+        "share_of_told_2s": (0.85, True),
         "share_of_ceiling_2s": (0.85, True),
         "calibration_error": (0.05, False),
         "rank_correlation_low": (0.0, True),
         "epistemic_share_gain": (0.0, True),
     },
-    "spatial_vit": {"damage_share_of_ceiling": (0.8, True), "occupancy_share_of_ceiling": (0.8, True)},
+    "spatial_vit": {
+        "damage_share_of_told": (0.8, True),
+        "occupancy_share_of_told": (0.8, True),
+        "damage_share_of_ceiling": (0.8, True),
+        "occupancy_share_of_ceiling": (0.8, True),
+    },
     "temporal_transformer": {"memory_low": (0.0, True), "deed_points_over_best": (10.0, True)},
     "pattern_recognition": {"share_of_posterior_10s": (0.9, True), "calibration_10s": (0.05, False)},
 }
@@ -51,6 +57,10 @@ def threat(trainer: SupervisedTrainer, sets: dict[str, Rows], answers: dict[str,
         limit = limits[f"threat_{name}"].value
         found[f"ceiling_{name}"] = limit
         found[f"share_of_ceiling_{name}"] = metrics[f"ev_threat_{name}"] / limit
+        if f"told_{name}" in limits:
+            told = limits[f"told_{name}"].value
+            found[f"told_{name}"] = told
+            found[f"share_of_told_{name}"] = metrics[f"ev_threat_{name}"] / told
     rows, said = sets["test"], answers["test"]
     known = rows["known"][..., 0]
     miss, doubt = np.abs(said["threat"][..., 0] - rows["threat"][..., 0]), total_std(said)[..., 0]
@@ -85,10 +95,14 @@ def spatial(trainer: SupervisedTrainer, sets: dict[str, Rows], answers: dict[str
     run = trainer.run
     metrics = trainer.task.metrics(answers["test"], sets["test"], trainer.fitted)
     found: Figures = {}
-    for name, limit in ceiling(run.archetype, run.data, run.seed, states=256).items():
-        found[f"ceiling_{name}"] = limit.value
+    limits = ceiling(run.archetype, run.data, run.seed, states=256)
+    for name in [name for name in limits if not name.startswith("told_")]:
+        found[f"ceiling_{name}"] = limits[name].value
         if f"{name}_explained" in metrics:
-            found[f"{name}_share_of_ceiling"] = metrics[f"{name}_explained"] / limit.value
+            found[f"{name}_share_of_ceiling"] = metrics[f"{name}_explained"] / limits[name].value
+        if f"told_{name}" in limits:
+            found[f"told_{name}"] = limits[f"told_{name}"].value
+            found[f"{name}_share_of_told"] = metrics[f"{name}_explained"] / limits[f"told_{name}"].value
     return found
 
 

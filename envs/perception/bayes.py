@@ -74,6 +74,31 @@ def likelihoods(
         return recording, np.log(np.stack(scales.chances[: recording.num_windows]))
 
 
+def weigh(world: World, ran: np.ndarray) -> np.ndarray:
+    """What each unit is about to do in a world without learners, weighed by the deeds seen.
+
+    Args:
+        world: Before a step; it is left as it is.
+        ran: bool `(fight,)`, which fights are weighed.
+
+    Returns:
+        P(deeds of the coming window | state, style), float64 `(fight, unit, style)`; 1 for all styles where a
+        fight is not weighed or a unit chooses by none.
+
+    Raises:
+        ValueError: a world with learners, whose orders are not known before its step.
+    """
+    if world.learners:
+        raise ValueError(
+            f"{world.learners} learners, whose orders are unknown; make the world with learners=0"
+        )
+    fights, units = world.units.shape[:2]
+    chosen = np.zeros((fights, 0, f.NUM_ORDER_FIELDS), np.int32)
+    chances = np.ones((fights, units, len(s.STYLES)))
+    weigh_batch(world.units, world.fights, world.skills, world.world, chosen, ran, True, chances)
+    return chances
+
+
 def order_law(world: World, fight: int, unit: int) -> tuple[np.ndarray, np.ndarray]:
     """Orders a unit may give in the present state, and how probable each is under each style.
 

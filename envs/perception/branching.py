@@ -71,6 +71,7 @@ def outcomes(
     *,
     policy: Policy | None = None,
     salt: int = 1,
+    change: Callable[[World, int], None] | None = None,
 ) -> np.ndarray:
     """A label of the present state, drawn again and again from futures of `horizon` windows.
 
@@ -83,13 +84,18 @@ def outcomes(
             `lambda r: threat(r, 10).value[0, :, 3:, 0]`.
         policy: actions of the learners.
         salt: another one gives other futures.
+        change: is given the copies of a fight and its number before they go on, for instance to redraw what
+            an observer cannot know.
 
     Returns:
         float64 `(fight, copy, ...)`.
     """
     values = []
     for fight in fights:
-        futures = record(branch(world, fight, copies, salt), windows=horizon, policy=policy)
+        branched = branch(world, fight, copies, salt)
+        if change is not None:
+            change(branched, fight)
+        futures = record(branched, windows=horizon, policy=policy)
         values.append(np.asarray(label(futures), np.float64))
     return np.stack(values)
 

@@ -2,8 +2,12 @@
 
 A state is drawn from the very fights that make a set's rows, each row alike, and branched: its copies go on
 under other random numbers. What differs between the copies is chance, and `noise_ceiling` of
-`envs.perception.branching` turns the draws into the explained variance of a perfect predictor. That one knows
-what rows hide (cooldowns, clocks, styles), so a mind that sees as a unit does stays below it.
+`envs.perception.branching` turns the draws into the explained variance of a perfect predictor.
+
+There are two such predictors. The all-knowing one is given the whole state, also what no row shows: styles,
+clocks, cooldowns. The one that is told no more than a mind (`told=True`) has to infer the enemies' style:
+each copy redraws it from the exact posterior given what was seen, so that not knowing it counts as chance.
+Clocks, cooldowns and the own side's styles stay as they are, so this ceiling too is rather too high.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from policies.perception.compositions import (
     fights_of,
     world_arguments,
 )
+from policies.perception.style_beliefs import StyleBeliefs, redraw
 
 Labeller = Callable[[Recording], np.ndarray]
 """From a recording whose time 0 is the state to float `(copy, ...)`, nan where the label is unknown."""
@@ -90,6 +95,8 @@ def draw(
     states: int = 512,
     copies: int = 16,
     salt: int = 1,
+    told: bool = False,
+    window: int | None = None,
 ) -> Draws:
     """Draw states of a set as its rows are drawn, and their futures.
 
@@ -103,9 +110,11 @@ def draw(
         states: so many, or every row of the set if it has fewer.
         copies: futures per state.
         salt: another one gives other futures.
+        told: each copy draws the enemies' style anew from what can be known of it, see `StyleBeliefs`.
+        window: decisions back that were seen of the enemies; None: the whole fight.
 
     Raises:
-        ValueError: the set has no fights.
+        ValueError: the set has no fights; told, and styles that cannot be redrawn.
     """
     rng = np.random.default_rng([seed, salt, SPLITS.index(split)])
     held_out = split == "held_out"
@@ -124,13 +133,17 @@ def draw(
         arguments = world_arguments(found[number], plan, seed, number, held_out=held_out)
         world = World(count, found[number].teams, log_damage=True, **arguments)
         nobody = np.zeros((count, 0), np.int32)
+        beliefs = StyleBeliefs(world, plan, mine[:, 2], window) if told else None
         time = 0
         for moment in np.unique(mine[:, 1]).tolist():
             while time < moment:
+                if beliefs is not None:
+                    beliefs.watch(world)
                 world.step(nobody)
                 time += 1
             fights = mine[mine[:, 1] == moment, 2].tolist()
-            values.extend(outcomes(world, fights, copies, horizon, label, salt=salt))
+            change = None if beliefs is None else _redrawing(beliefs.chances(), [seed, salt, number, moment])
+            values.extend(outcomes(world, fights, copies, horizon, label, salt=salt, change=change))
         world.close()
     return Draws(np.stack(values), places[:, 0], places[:, 2], places[:, 1])
 
@@ -156,6 +169,15 @@ def ceiling(draws: Draws, *, resamples: int = 200, seed: int = 0) -> Ceiling:
         again.append(noise_ceiling(values[rows]))
     low, high = np.nanquantile(again, [0.025, 0.975])
     return Ceiling(noise_ceiling(values), float(low), float(high), len(draws.values), len(values))
+
+
+def _redrawing(chances: np.ndarray, name: list[int]) -> Callable[[World, int], None]:
+    """What redraws the styles of a fight's copies; the random numbers depend on the moment's name alone."""
+
+    def change(branched: World, fight: int) -> None:
+        redraw(branched, chances[fight], np.random.default_rng([*name, fight]))
+
+    return change
 
 
 def _rows(

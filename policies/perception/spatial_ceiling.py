@@ -6,16 +6,20 @@ from collections.abc import Callable
 
 import numpy as np
 
+from envs.contracts.grid import HEAT_AGES
 from envs.perception import labels, maps
 from envs.perception.recording import SECOND, TWO_SECONDS, Recording
-from policies.perception.ceilings import Ceiling, draw
+from policies.perception.ceilings import Ceiling, Draws, draw
 from policies.perception.compositions import FightPlan, Split
 from policies.perception.spatial_rows import POINT, equally_best
+from policies.perception.style_beliefs import redrawable
 
 CELLS = maps.GRID * maps.GRID
 STEPS = (2 * maps.STEPS + 1) ** 2
 PARTS = {"damage": CELLS, "occupancy": CELLS, "best": STEPS, "fire": STEPS}
 """Numbers of a state's label, one behind the other."""
+PAINTED = HEAT_AGES
+"""Decisions that a picture looks back at, 3 s."""
 Measure = Callable[[np.ndarray], float]
 """From the number of times that each state is drawn, float (state,), to a ceiling."""
 
@@ -30,8 +34,7 @@ def ceiling(
     copies: int = 12,
     resamples: int = 200,
 ) -> dict[str, Ceiling]:
-    """Ceilings from the very states of a set; of one who knows the whole state, also what no picture shows
-    (clocks, cooldowns, targets of team mates' enemies, styles, kinds), so a mind that sees stays below.
+    """Ceilings from the very states of a set.
 
     Args:
         archetype: whose eyes.
@@ -43,13 +46,32 @@ def ceiling(
         resamples: of the intervals, by fight.
 
     Returns:
-        damage, damage_total, occupancy: explained variance as `SpatialTask.metrics` counts it. best_cell:
-        accuracy of the step that is best in most of the other futures, so rather too low. fire: mean fire
-        of the step with the least mean fire in the other futures beyond the best, so rather too high.
+        Of one who knows the whole state, also what no picture shows (clocks, cooldowns, targets of team
+        mates' enemies, styles, kinds): damage, damage_total, occupancy: explained variance as
+        `SpatialTask.metrics` counts it. best_cell: accuracy of the step that is best in most of the other
+        futures, so rather too low. fire: mean fire of the step with the least mean fire in the other futures
+        beyond the best, so rather too high.
+
+        told_damage, told_damage_total, told_occupancy: of one who must infer the enemies' style from what
+        they did in the `PAINTED` decisions that the picture looks back at; left out where the plan's styles
+        cannot be redrawn (`style_beliefs.redrawable`).
     """
-    draws = draw(
-        archetype, plan, seed, _label, horizon=TWO_SECONDS, split=split, states=states, copies=copies
-    )
+
+    def drawn(told: bool) -> Draws:
+        return draw(
+            archetype, plan, seed, _label, horizon=TWO_SECONDS, split=split, states=states, copies=copies,
+            told=told, window=PAINTED,
+        )  # fmt: skip
+
+    found = _measured(drawn(False), seed, resamples)
+    if redrawable(plan):
+        told = _measured(drawn(True), seed, resamples)
+        found |= {f"told_{name}": told[name] for name in ("damage", "damage_total", "occupancy")}
+    return found
+
+
+def _measured(draws: Draws, seed: int, resamples: int) -> dict[str, Ceiling]:
+    """Every measure of draws, with its interval."""
     known = np.isfinite(draws.values).all(axis=(1, 2))
     values = draws.values[known]
     ends = np.cumsum(list(PARTS.values()))

@@ -23,6 +23,7 @@ from policies.perception.calibration import fit_calibration, join_beliefs
 from policies.perception.ceilings import Ceiling, draw
 from policies.perception.ceilings import ceiling as noise_ceiling_of
 from policies.perception.compositions import FightPlan, Split
+from policies.perception.style_beliefs import redrawable
 from policies.perception.task import Batch, Rows, count_rows
 from policies.perception.threat_rows import UNKNOWN, damage_done, threat_rows
 from policies.settings import NotNegative, Share
@@ -265,7 +266,7 @@ def ceiling(
     states: int = 512,
     copies: int = 16,
 ) -> dict[str, Ceiling]:
-    """Noise ceiling of each question about damage, from futures of states like the rows of a set.
+    """Noise ceilings of each question about damage, from futures of states like the rows of a set.
 
     Args:
         archetype: of the observer.
@@ -274,14 +275,28 @@ def ceiling(
         split: which set.
         states: drawn.
         copies: futures of each.
+
+    Returns:
+        By question, of one who knows the whole state. `told_2s` and `told_5s`: damage to the observer, of one
+        who must infer the enemies' style from all that they did so far; left out where the plan's styles
+        cannot be redrawn (`style_beliefs.redrawable`).
     """
-    draws = draw(
-        archetype, plan, seed, _futures, horizon=FIVE_SECONDS, split=split, states=states, copies=copies
-    )
-    return {
-        question: noise_ceiling_of(dataclasses.replace(draws, values=draws.values[..., q]))
-        for q, question in enumerate(QUESTIONS)
-    }
+
+    def drawn(told: bool) -> dict[str, Ceiling]:
+        draws = draw(
+            archetype, plan, seed, _futures, horizon=FIVE_SECONDS, split=split, states=states, copies=copies,
+            told=told,
+        )  # fmt: skip
+        return {
+            question: noise_ceiling_of(dataclasses.replace(draws, values=draws.values[..., q]))
+            for q, question in enumerate(QUESTIONS)
+        }
+
+    found = drawn(False)
+    if redrawable(plan):
+        told = drawn(True)
+        found |= {f"told_{name}": told[f"threat_{name}"] for name in ("2s", "5s")}
+    return found
 
 
 def _futures(recording: Recording) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from envs.perception.branching import noise_ceiling
+from envs.simulation.state import STYLES
 from policies.perception.compositions import FightPlan
 from policies.perception.spatial_ceiling import best_steps, ceiling, map_ceiling
 
@@ -39,10 +40,11 @@ def test_best_steps_are_chosen_by_the_other_futures() -> None:
 
 
 def test_ceilings_of_a_set() -> None:
-    plan = FightPlan(fights=12, sizes={"1v1": 2}, stride=20)
+    plan = FightPlan(fights=12, sizes={"1v1": 2}, stride=20, styles=STYLES[1:])
     one = ceiling("mage", plan, 1, split="held_out", states=12, copies=3, resamples=20)
     assert one == ceiling("mage", plan, 1, split="held_out", states=12, copies=3, resamples=20)
-    assert set(one) == {"damage", "damage_total", "occupancy", "best_cell", "fire"}
+    asked = {"damage", "damage_total", "occupancy"}
+    assert set(one) == {*asked, "best_cell", "fire", *(f"told_{name}" for name in asked)}
     for name, value in one.items():
         assert 0.0 <= value.low <= value.high and value.states <= 12, name
         assert value.value <= 1.0
