@@ -147,7 +147,7 @@ def manifest(model_type: str, network: Any, versions: dict[str, str], **more: An
     Returns:
         model_type, parameters (served ones), parameters_trained (all), bytes (float32, served),
         flops_per_decision, the versions, inputs and outputs with their shapes, state pairs, the output that
-        chooses, and config.
+        chooses, the masked pair with the value of what is illegal, and config.
     """
     signature = network.signature()
     served = sum(value.numel() for value in served_parameters(network).values())
@@ -162,6 +162,8 @@ def manifest(model_type: str, network: Any, versions: dict[str, str], **more: An
         "outputs": {port.name: ["batch", *port.shape] for port in signature.outputs},
         "state": [list(pair) for pair in signature.state],
         "choice": signature.choice,
+        "mask": None if signature.mask is None else list(signature.mask),
+        "illegal": signature.illegal,
         "config": _plain(dataclasses.asdict(network.config)),
         **more,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -17,6 +18,10 @@ _HEADERS = {
     # Ray Serve then needs no task that watches for our hanging up: a tenth of a millisecond less.
     "x-request-disconnect-disabled": "?1",
 }
+
+_HEADER_LENGTH = "Inference-Header-Content-Length"
+_DTYPES: dict[str, Any] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "UINT8": np.dtype("u1")}
+_DATATYPES = {dtype: datatype for datatype, dtype in _DTYPES.items()}
 
 
 class DecisionError(RuntimeError):
@@ -85,6 +90,63 @@ class DecisionClient:
         """
         return self._ask("POST", "/v1/decide", request)
 
+    def infer(
+        self, archetype: str, model_type: str, inputs: Mapping[str, np.ndarray], version: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Ask any model by its own inputs; tensors travel in binary.
+
+        Args:
+            archetype: of the model.
+            model_type: one of the nine.
+            inputs: by name, `(row, ...)`; floats and booleans are sent as float32, uint8 as it is, other
+                whole numbers as int64. Carried state may be left out: it is zeros then.
+            version: a given version; the deployed one unless given.
+
+        Returns:
+            The outputs by name, `(row, ...)`.
+
+        Raises:
+            DecisionError: as for `decide`; 404: no such model is in memory.
+        """
+        tensors, tail = [], []
+        for name, values in inputs.items():
+            array = _tensor(np.asarray(values))
+            size = {"binary_data_size": array.nbytes}
+            datatype = _DATATYPES[array.dtype]
+            tensors.append(
+                {"name": name, "datatype": datatype, "shape": list(array.shape), "parameters": size}
+            )
+            tail.append(array.tobytes())
+        request = {"inputs": tensors, "parameters": {"binary_data_output": True}}
+        head = json.dumps(request, separators=(",", ":")).encode()
+        chosen = "" if version is None else f"/versions/{version}"
+        path = f"/v2/models/{archetype}-{model_type}{chosen}/infer"
+        headers = {**_HEADERS, "Content-Type": "application/octet-stream", _HEADER_LENGTH: str(len(head))}
+        status, length, raw = self._exchange("POST", path, b"".join([head, *tail]), headers)
+        end = int(length) if status == 200 and length else len(raw)
+        answer = self._read(status, raw[:end])
+        found, at = {}, end
+        for tensor in answer["outputs"]:
+            dtype = _DTYPES[tensor["datatype"]]
+            count = math.prod(tensor["shape"])
+            found[tensor["name"]] = np.frombuffer(raw, dtype, count, at).reshape(tensor["shape"]).copy()
+            at += count * dtype.itemsize
+        return found
+
+    def describe(self, archetype: str, model_type: str, version: int | None = None) -> dict[str, Any]:
+        """Return names, types and shapes of a model's inputs and outputs, and its state pairs.
+
+        Args:
+            archetype: of the model.
+            model_type: one of the nine.
+            version: a given version; the deployed one unless given.
+
+        Raises:
+            DecisionError: 404: no such model is in memory.
+        """
+        chosen = "" if version is None else f"/versions/{version}"
+        return self._ask("GET", f"/v2/models/{archetype}-{model_type}{chosen}")
+
     def models(self) -> list[dict[str, Any]]:
         """Return the models in the service's memory."""
         rows: list[dict[str, Any]] = self._ask("GET", "/v1/models")["models"]
@@ -122,7 +184,10 @@ class DecisionClient:
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         content = None if body is None else json.dumps(body, default=_plain, separators=(",", ":")).encode()
-        status, raw = self._exchange(method, path, content)
+        status, _, raw = self._exchange(method, path, content, _HEADERS)
+        return self._read(status, raw)
+
+    def _read(self, status: int, raw: bytes) -> dict[str, Any]:
         try:
             answer = json.loads(raw)
         except ValueError:
@@ -133,13 +198,19 @@ class DecisionClient:
             raise DecisionError(line or f"{self.url} answered {status}: {shown}", status)
         return answer
 
-    def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
-        """Send and receive; a kept connection that the server closed meanwhile is opened anew, once."""
+    def _exchange(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, str | None, bytes]:
+        """Send and receive; a kept connection that the server closed meanwhile is opened anew, once.
+
+        Returns:
+            Status, length of the JSON if binary tensors follow it, and the body.
+        """
         for kept in (self._connection.sock is not None, False):
             try:
-                self._connection.request(method, path, content, _HEADERS)
+                self._connection.request(method, path, content, headers)
                 response = self._connection.getresponse()
-                return response.status, response.read()
+                return response.status, response.getheader(_HEADER_LENGTH), response.read()
             except (http.client.HTTPException, OSError) as error:
                 self._connection.close()
                 stale = isinstance(error, http.client.RemoteDisconnected | ConnectionError)
@@ -149,6 +220,13 @@ class DecisionClient:
                         f"{self.url} does not answer ({reason}); start the service with: monster serve"
                     ) from error
         raise AssertionError("unreachable: the second attempt returns or raises")
+
+
+def _tensor(values: np.ndarray) -> np.ndarray:
+    """The numbers in a type that a model can take, contiguous."""
+    if values.dtype.kind in "fb":
+        return np.ascontiguousarray(values, "<f4")
+    return np.ascontiguousarray(values, "u1" if values.dtype == np.uint8 else "<i8")
 
 
 def _plain(value: Any) -> Any:

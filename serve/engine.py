@@ -11,24 +11,33 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-Answer = tuple[np.ndarray, np.ndarray]
+Rows = Mapping[str, np.ndarray]
+"""Inputs of a model by name, each `(row, ...)`."""
+Answer = dict[str, np.ndarray]
+"""Outputs of a model by name, each `(row, ...)`."""
 
 
 class BusyError(RuntimeError):
     """The engine cannot answer in time; the client should retry after a moment."""
 
 
-class Runner(Protocol):
-    """Anything that decides for a batch; `serve.models.LoadedModel` in the service."""
+class ModelFailedError(RuntimeError):
+    """A model raised on the rows of this caller; the message is one line."""
 
-    def run(self, observations: np.ndarray, masks: np.ndarray) -> Answer:
-        """Map (n, 64) float32 and (n, 10) float32 to q values (n, 10) and actions (n,)."""
+
+class Runner(Protocol):
+    """Anything that answers a batch; `serve.models.LoadedModel` in the service."""
+
+    batch_rows: int
+
+    def run(self, inputs: Rows) -> Answer:
+        """Answer rows; at most `batch_rows` come at once."""
         ...
 
 
@@ -36,8 +45,8 @@ class Runner(Protocol):
 class _Job:
     """Rows of one caller that wait for a model."""
 
-    observations: np.ndarray  # (row, 64) float32
-    masks: np.ndarray  # (row, 10) float32
+    inputs: Rows
+    rows: int
     future: asyncio.Future[Answer]
     deadline: float  # on the engine's clock, seconds
 
@@ -85,21 +94,21 @@ class DecisionEngine:
             "waiting_rows": self._waiting_rows,
         }
 
-    async def decide(self, model: Runner, observations: np.ndarray, masks: np.ndarray) -> Answer:
+    async def decide(self, model: Runner, inputs: Rows) -> Answer:
         """Queue rows for a model and wait for their answer.
 
         Args:
             model: the loaded model; exactly this one answers, whatever is swapped meanwhile.
-            observations: float32 (row, 64).
-            masks: float32 (row, 10), 1 where an action is legal.
+            inputs: every input of the model, each with as many rows.
 
         Returns:
-            q values float32 (row, 10) and actions int64 (row,).
+            Every output of the model, with as many rows.
 
         Raises:
             BusyError: the queue is full or the rows waited past their deadline.
+            ModelFailedError: the model raised on these rows.
         """
-        rows = len(observations)
+        rows = len(next(iter(inputs.values())))
         if self._waiting_rows + rows > self._max_waiting_rows:
             self.busy += rows
             raise BusyError(
@@ -109,18 +118,26 @@ class DecisionEngine:
         loop = asyncio.get_running_loop()
         deadline = self._clock() + self._deadline_s
         queue = self._queues.setdefault(model, deque())
-        step = self._max_batch_rows
-        jobs = [
-            _Job(observations[at : at + step], masks[at : at + step], loop.create_future(), deadline)
-            for at in range(0, rows, step)
-        ]
+        step = min(self._max_batch_rows, model.batch_rows)
+        if rows <= step:
+            jobs = [_Job(inputs, rows, loop.create_future(), deadline)]
+        else:
+            jobs = [
+                _Job(
+                    {name: values[at : at + step] for name, values in inputs.items()},
+                    min(step, rows - at),
+                    loop.create_future(),
+                    deadline,
+                )
+                for at in range(0, rows, step)
+            ]
         queue.extend(jobs)
         self._waiting_rows += rows
         self._schedule(loop)
         if len(jobs) == 1:
             return await jobs[0].future
         answers = await asyncio.gather(*(job.future for job in jobs))
-        return np.concatenate([q for q, _ in answers]), np.concatenate([action for _, action in answers])
+        return _joined(answers)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._scheduled:
@@ -133,7 +150,7 @@ class DecisionEngine:
         if not self._queues:
             return
         model, queue = self._queues.popitem(last=False)
-        jobs = self._take(queue)
+        jobs = self._take(queue, min(self._max_batch_rows, model.batch_rows))
         if queue:
             self._queues[model] = queue
         if jobs:
@@ -141,14 +158,14 @@ class DecisionEngine:
         if self._queues:
             self._schedule(loop)
 
-    def _take(self, queue: deque[_Job]) -> list[_Job]:
+    def _take(self, queue: deque[_Job], most: int) -> list[_Job]:
         """Take whole jobs from the head until the batch is full; drop cancelled and expired ones."""
         now = self._clock()
         jobs: list[_Job] = []
         rows = 0
-        while queue and (not jobs or rows + len(queue[0].observations) <= self._max_batch_rows):
+        while queue and (not jobs or rows + queue[0].rows <= most):
             job = queue.popleft()
-            count = len(job.observations)
+            count = job.rows
             self._waiting_rows -= count
             if job.future.done():  # the client went away
                 continue
@@ -167,21 +184,26 @@ class DecisionEngine:
 
     def _run(self, model: Runner, jobs: list[_Job]) -> None:
         try:
-            if len(jobs) == 1:
-                q_values, actions = model.run(jobs[0].observations, jobs[0].masks)
-            else:
-                q_values, actions = model.run(
-                    np.concatenate([job.observations for job in jobs]),
-                    np.concatenate([job.masks for job in jobs]),
-                )
+            outputs = model.run(jobs[0].inputs if len(jobs) == 1 else _joined([job.inputs for job in jobs]))
         except Exception as error:  # whatever a model raises belongs to its callers, not to the loop
-            for job in jobs:
-                job.future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+            if len(jobs) > 1:  # and to none but the one whose rows it could not take
+                for job in jobs:
+                    self._run(model, [job])
+            else:
+                reason = " ".join(str(error).split())[:300]
+                jobs[0].future.set_exception(ModelFailedError(f"{type(error).__name__}: {reason}"))
             return
         self.calls += 1
-        self.decisions += len(actions)
+        self.decisions += sum(job.rows for job in jobs)
+        if len(jobs) == 1:
+            jobs[0].future.set_result(outputs)
+            return
         at = 0
         for job in jobs:
-            end = at + len(job.observations)
-            job.future.set_result((q_values[at:end], actions[at:end]))
+            end = at + job.rows
+            job.future.set_result({name: values[at:end] for name, values in outputs.items()})
             at = end
+
+
+def _joined(parts: Sequence[Rows]) -> Answer:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from envs.contracts import ACTION_VERSION, NUM_COMBAT_ACTIONS, OBS_SIZE, OBS_VERSION
+from serve.heads import HEADS, contracts_of
+from serve.signature import Port, Signature, SignatureError, read_signature
 from storage import ArtifactError, ArtifactStore
 
 if TYPE_CHECKING:
     from storage import ModelVersion
 
-INPUTS = {"obs": (OBS_SIZE,), "action_mask": (NUM_COMBAT_ACTIONS,)}
-OUTPUTS = ("q_values", "action")
 CPU_PROVIDER = "CPUExecutionProvider"
+CALL_FLOPS = 2_000_000_000
+"""A call holds the event loop: its rows are cut so that it takes about a tenth of a second at most."""
 _CHECK_BATCHES = (1, 3, 64)
-_CONTRACTS = {"observation": OBS_VERSION, "action": ACTION_VERSION}
 
 
 class ModelError(RuntimeError):
@@ -92,25 +92,30 @@ class LoadedModel:
     Args:
         version: what was loaded.
         session: ONNX Runtime session over the verified bytes.
+        signature: what the model takes and gives.
+
+    Attributes:
+        batch_rows: most rows that one call should have, by what a decision costs.
     """
 
-    def __init__(self, version: ServedVersion, session: Any) -> None:
+    def __init__(self, version: ServedVersion, session: Any, signature: Signature) -> None:
         self.version = version
+        self.signature = signature
         self.provider: str = session.get_providers()[0]
+        self.batch_rows = max(1, CALL_FLOPS // max(1, signature.flops))
         self._run = session.run
+        self._outputs = list(signature.outputs)
 
-    def run(self, observations: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Decide for a batch.
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer a batch.
 
         Args:
-            observations: float32 (row, 64), `obs_v1`.
-            masks: float32 (row, 10), 1 where an action is legal.
+            inputs: every input of the signature by name, `(row, ...)` in its type.
 
         Returns:
-            q values float32 (row, 10), -1e4 where illegal, and greedy actions int64 (row,).
+            Every output by name, `(row, ...)`.
         """
-        q_values, actions = self._run(OUTPUTS, {"obs": observations, "action_mask": masks})
-        return q_values, actions
+        return dict(zip(self._outputs, self._run(self._outputs, inputs), strict=True))
 
 
 def load_model(store: ArtifactStore, version: ServedVersion) -> LoadedModel:
@@ -123,7 +128,7 @@ def load_model(store: ArtifactStore, version: ServedVersion) -> LoadedModel:
     Raises:
         ModelError: contract mismatch, missing or altered file, not an ONNX file of ours, or wrong answers.
     """
-    for key, ours in _CONTRACTS.items():
+    for key, ours in contracts_of(version.model_type).items():
         theirs = version.contracts.get(key)
         if theirs is not None and theirs != ours:
             raise ModelError(
@@ -134,9 +139,28 @@ def load_model(store: ArtifactStore, version: ServedVersion) -> LoadedModel:
         content = store.read(version.uri, version.sha256)
     except ArtifactError as error:
         raise ModelError(f"{version.name}: {error}") from error
-    model = LoadedModel(version, _session(version, content))
+    session = _session(version, content)
+    try:
+        signature = read_signature(session, version.model_type)
+    except SignatureError as error:
+        raise ModelError(f"{version.name}: {error}; export it with this release") from error
+    _check_head(version, signature)
+    model = LoadedModel(version, session, signature)
     check_model(model)
     return model
+
+
+def _check_head(version: ServedVersion, signature: Signature) -> None:
+    """An acting mind must take what the service can make of a world view."""
+    head = HEADS.get(version.model_type)
+    if head is None:
+        return
+    seen = {name: port.shape for name, port in signature.asked.items()}
+    if seen != head.inputs or head.choice not in signature.outputs:
+        raise ModelError(
+            f"{version.name}: the ONNX file has inputs {seen} and outputs {list(signature.outputs)}, "
+            f"expected {dict(head.inputs)} and '{head.choice}'; export it with this release"
+        )
 
 
 def _session(version: ServedVersion, content: bytes) -> Any:
@@ -155,41 +179,75 @@ def _session(version: ServedVersion, content: bytes) -> Any:
     except Exception as error:  # onnxruntime raises its own classes, one per status code
         reason = str(error).splitlines()[0][:200]
         raise ModelError(f"{version.name}: not a loadable ONNX file ({reason}); export it again") from error
-    inputs = {node.name: tuple(node.shape[1:]) for node in session.get_inputs()}
-    outputs = [node.name for node in session.get_outputs()]
-    if inputs != INPUTS or not set(OUTPUTS) <= set(outputs):
-        raise ModelError(
-            f"{version.name}: the ONNX file has inputs {inputs} and outputs {outputs}, "
-            f"expected {INPUTS} and {list(OUTPUTS)}; export it with this release"
-        )
     return session
 
 
 def check_model(model: LoadedModel) -> None:
-    """Run golden batches and refuse answers that no sound policy gives.
+    """Run golden batches, two decisions each, and refuse answers that no sound mind gives.
 
     Raises:
-        ModelError: an exception, a wrong shape, a value that is not finite, or an action that is not the
-            best legal one.
+        ModelError: an exception, a wrong shape or type, a value that is not finite, a masked value other than
+            the fixed one, or a choice that is not the best legal one.
     """
-    name = model.version.name
+    signature, name = model.signature, model.version.name
     generator = np.random.default_rng(64)
     for rows in _CHECK_BATCHES:
-        observations = generator.uniform(-1, 1, (rows, OBS_SIZE)).astype(np.float32)
-        masks = (generator.random((rows, NUM_COMBAT_ACTIONS)) < 0.5).astype(np.float32)
-        masks[:, 0] = 1.0  # hold is always legal
-        try:
-            q_values, actions = model.run(observations, masks)
-        except Exception as error:  # see _session
-            reason = str(error).splitlines()[0][:200]
-            raise ModelError(f"{name} fails on a batch of {rows} ({reason}); export it again") from error
-        if q_values.shape != (rows, NUM_COMBAT_ACTIONS) or actions.shape != (rows,):
+        state = signature.first_state(rows)
+        for _ in range(2 if state else 1):
+            drawn = {p.name: _drawn(p, rows, generator) for p in signature.asked.values()}
+            inputs = {**drawn, **state}
+            try:
+                outputs = model.run(inputs)
+            except Exception as error:  # see _session
+                reason = str(error).splitlines()[0][:200]
+                raise ModelError(f"{name} fails on a batch of {rows} ({reason}); export it again") from error
+            _check_outputs(name, signature, rows, inputs, outputs)
+            state = {own: outputs[after] for own, after in signature.state.items()}
+
+
+def _drawn(port: Port, rows: int, generator: np.random.Generator) -> np.ndarray:
+    """Values as `policies.inference.random_inputs` has them; at least the first choice is legal."""
+    shape = (rows, *port.shape)
+    if port.name.endswith("mask"):
+        values = (generator.random(shape) < 0.5).astype(port.dtype)
+        values[..., 0] = 1
+        return values
+    if port.dtype == np.float32:
+        return generator.uniform(-1, 1, shape).astype(np.float32)
+    return generator.integers(0, 256 if port.dtype == np.uint8 else 2, shape).astype(port.dtype)
+
+
+def _check_outputs(
+    name: str,
+    signature: Signature,
+    rows: int,
+    inputs: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
+) -> None:
+    for port in signature.outputs.values():
+        values = outputs[port.name]
+        if values.shape != (rows, *port.shape) or values.dtype != port.dtype:
             raise ModelError(
-                f"{name} answers {rows} rows with shapes {q_values.shape} and {actions.shape}, expected "
-                f"{(rows, NUM_COMBAT_ACTIONS)} and {(rows,)}; export it again"
+                f"{name} answers {rows} rows with '{port.name}' of shape {values.shape}, expected "
+                f"{(rows, *port.shape)}; export it again"
             )
-        if not np.isfinite(q_values).all():
-            raise ModelError(f"{name} gives q values that are not finite; its training diverged: train anew")
-        best = np.where(masks > 0, q_values, -np.inf).argmax(axis=1)
-        if (best != actions).any():
+        if not np.isfinite(values).all():
+            raise ModelError(
+                f"{name} gives {port.name} that are not finite; its training diverged: train anew"
+            )
+    if signature.choice is not None and (outputs[signature.choice] < 0).any():
+        raise ModelError(f"{name} chooses a negative '{signature.choice}'; export it again")
+    if signature.mask is None:
+        return
+    legal, values = inputs[signature.mask[0]] > 0.5, outputs[signature.mask[1]]
+    hidden = values[~legal]
+    fixed = signature.illegal if signature.illegal is not None else hidden.min(initial=np.inf)
+    if (hidden != np.float32(fixed)).any():
+        raise ModelError(f"{name} gives illegal {signature.mask[1]} other than {fixed:g}; export it again")
+    if signature.choice is not None:
+        # By value, not by place: of equal values either is the best.
+        chosen = outputs[signature.choice][:, None]
+        sound = (chosen < legal.shape[1]).all() and np.take_along_axis(legal, chosen, axis=1).all()
+        best = np.where(legal, values, -np.inf).max(axis=1, keepdims=True)
+        if not sound or (np.take_along_axis(values, chosen, axis=1) != best).any():
             raise ModelError(f"{name} chooses actions that are not the best legal ones; export it again")

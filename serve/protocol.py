@@ -89,6 +89,12 @@ class DecisionBatch:
     orders: np.ndarray
     order_row: list[int]
 
+    def rows(self, which: list[int] | None) -> dict[str, np.ndarray]:
+        """Inputs of a combat mind for some requests, None for all."""
+        if which is None:
+            return {"obs": self.observations, "action_mask": self.masks}
+        return {"obs": self.observations[which], "action_mask": self.masks[which]}
+
 
 def _refuse_constant(name: str) -> NoReturn:
     raise RequestError(f"body: {name} is not a number that JSON knows; every value must be finite")
@@ -191,6 +197,10 @@ def _read_request(row: Any, archetypes: Collection[str]) -> DecisionRequest:
     if unknown:
         raise RequestError(_unknown("key", sorted(unknown)[0], tuple(sorted(_KEYS))))
     archetype, model_type, version = read_model_name(row, archetypes)
+    if model_type != DEFAULT_MODEL_TYPE:
+        raise RequestError(
+            f"model_type: {model_type} answers through POST /v2/models/{archetype}-{model_type}/infer"
+        )
     explain = row.get("explain", False)
     if not isinstance(explain, bool):
         raise RequestError(f"explain: expected true or false, got {_kind(explain)}")

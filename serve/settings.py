@@ -22,6 +22,7 @@ class ServeSettings:
         dsn: PostgreSQL DSN of the registry; None leases the embedded one under `home`.
         artifacts: root of the artifact store; None means `home/artifacts`.
         max_body_bytes: largest accepted request body.
+        max_tensor_bytes: largest accepted body of tensors (`/v2/models/.../infer`): some minds carry a state.
         max_requests: most decisions in one HTTP request.
         max_batch_rows: most rows in one ONNX Runtime call.
         max_waiting_rows: rows that may wait in the engine before it answers busy.
@@ -36,12 +37,13 @@ class ServeSettings:
     dsn: str | None = None
     artifacts: str | None = None
     max_body_bytes: int = 1 << 20
+    max_tensor_bytes: int = 16 << 20
     max_requests: int = 1024
     max_batch_rows: int = 256
     max_waiting_rows: int = 8192
     deadline_s: float = 1.0
     poll_s: float = 1.0
-    max_candidates: int = 12
+    max_candidates: int = 64
 
     @property
     def manifest_path(self) -> Path:
@@ -73,8 +75,8 @@ class ServeSettings:
                 f"host {self.host!r} is not a loopback address; this service has no access control yet, "
                 "use 127.0.0.1 and put a reverse proxy with authentication in front of it"
             )
-        limits = ("max_body_bytes", "max_requests", "max_batch_rows", "max_waiting_rows", "max_candidates")
-        for name in limits:
+        sizes = ("max_body_bytes", "max_tensor_bytes", "max_requests", "max_batch_rows")
+        for name in (*sizes, "max_waiting_rows", "max_candidates"):
             if getattr(self, name) < 1:
                 raise ServiceError(f"{name} is {getattr(self, name)}, it must be at least 1")
         if self.max_waiting_rows < self.max_requests:

@@ -43,7 +43,7 @@ class ModelTable:
     def __init__(
         self,
         load: Callable[[ServedVersion], LoadedModel],
-        max_candidates: int = 12,
+        max_candidates: int = 64,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
@@ -163,6 +163,17 @@ class ModelTable:
             f"version {version} of {archetype}/{model_type} is not loaded; "
             "leave out 'version' for the deployed one, or load it through POST /v1/candidates"
         )
+
+    def versions(self, archetype: str, model_type: str) -> list[int]:
+        """Return the versions in memory, ascending.
+
+        Args:
+            archetype: one of the six archetypes, or a user's own.
+            model_type: one of the nine model types.
+        """
+        found = {key[2] for key in self._candidates if key[:2] == (archetype, model_type)}
+        deployed = self._deployed.get((archetype, model_type))
+        return sorted(found | ({deployed.version.version} if deployed else set()))
 
     def describe(self) -> list[dict[str, Any]]:
         """List every model in memory as plain JSON."""

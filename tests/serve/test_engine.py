@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from serve.engine import BusyError, DecisionEngine
+from serve.engine import Answer, BusyError, DecisionEngine, ModelFailedError, Rows
 
 CODE = np.arange(10, dtype=np.float32)
 
@@ -15,31 +15,38 @@ CODE = np.arange(10, dtype=np.float32)
 class Echo:
     """q = first feature + action index; the action is the feature itself, so that mixed-up rows show."""
 
+    batch_rows = 1000
+
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def run(self, observations: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        assert len(observations) == len(masks)
+    def run(self, inputs: Rows) -> Answer:
+        observations = inputs["obs"]
+        assert len(observations) == len(inputs["action_mask"])
         self.batches.append(len(observations))
-        return observations[:, :1] + CODE, observations[:, 0].astype(np.int64)
+        return {"q_values": observations[:, :1] + CODE, "action": observations[:, 0].astype(np.int64)}
 
 
 class Broken(Echo):
-    def run(self, observations: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        raise ValueError("bad weights")
+    """Cannot answer a batch with a row whose feature is 0."""
+
+    def run(self, inputs: Rows) -> Answer:
+        if (inputs["obs"][:, 0] == 0).any():
+            raise ValueError("bad\nweights")
+        return super().run(inputs)
 
 
-def rows(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def rows(first: int, count: int) -> Rows:
     observations = np.zeros((count, 64), np.float32)
     observations[:, 0] = np.arange(first, first + count)
-    return observations, np.ones((count, 10), np.float32)
+    return {"obs": observations, "action_mask": np.ones((count, 10), np.float32)}
 
 
 def test_a_lone_request_is_answered_by_a_call_of_its_own() -> None:
     model, engine = Echo(), DecisionEngine()
-    q_values, actions = asyncio.run(engine.decide(model, *rows(7, 1)))
-    assert actions.tolist() == [7]
-    assert q_values[0].tolist() == [7, 8, 9, 10, 11, 12, 13, 14, 15, 16]
+    answer = asyncio.run(engine.decide(model, rows(7, 1)))
+    assert answer["action"].tolist() == [7]
+    assert answer["q_values"][0].tolist() == [7, 8, 9, 10, 11, 12, 13, 14, 15, 16]
     assert model.batches == [1]
 
 
@@ -47,8 +54,8 @@ def test_requests_that_wait_together_share_one_call_and_get_their_own_rows() -> 
     model, engine = Echo(), DecisionEngine()
 
     async def ask() -> list[list[int]]:
-        answers = await asyncio.gather(*(engine.decide(model, *rows(10 * k, k)) for k in (1, 2, 3)))
-        return [actions.tolist() for _, actions in answers]
+        answers = await asyncio.gather(*(engine.decide(model, rows(10 * k, k)) for k in (1, 2, 3)))
+        return [answer["action"].tolist() for answer in answers]
 
     assert asyncio.run(ask()) == [[10], [20, 21], [30, 31, 32]]
     assert model.batches == [6]
@@ -57,10 +64,23 @@ def test_requests_that_wait_together_share_one_call_and_get_their_own_rows() -> 
 
 def test_a_large_request_is_cut_into_calls_and_put_together_again() -> None:
     model, engine = Echo(), DecisionEngine(max_batch_rows=4)
-    q_values, actions = asyncio.run(engine.decide(model, *rows(0, 10)))
-    assert actions.tolist() == list(range(10))
-    assert q_values[:, 9].tolist() == [9 + row for row in range(10)]
+    answer = asyncio.run(engine.decide(model, rows(0, 10)))
+    assert answer["action"].tolist() == list(range(10))
+    assert answer["q_values"][:, 9].tolist() == [9 + row for row in range(10)]
     assert model.batches == [4, 4, 2]
+
+
+def test_a_costly_model_is_given_fewer_rows_at_once() -> None:
+    model, engine = Echo(), DecisionEngine()
+    model.batch_rows = 3
+
+    async def ask() -> None:
+        await asyncio.gather(
+            engine.decide(model, rows(0, 5)), *(engine.decide(model, rows(k, 1)) for k in (5, 6))
+        )
+
+    asyncio.run(ask())
+    assert model.batches == [3, 3, 1]
 
 
 def test_a_small_request_of_another_model_gets_its_turn_between_calls_of_a_large_one() -> None:
@@ -71,14 +91,14 @@ def test_a_small_request_of_another_model_gets_its_turn_between_calls_of_a_large
             super().__init__()
             self.name = name
 
-        def run(self, observations: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def run(self, inputs: Rows) -> Answer:
             order.append(self.name)
-            return super().run(observations, masks)
+            return super().run(inputs)
 
     large, small, engine = Named("large"), Named("small"), DecisionEngine(max_batch_rows=2)
 
     async def ask() -> None:
-        await asyncio.gather(engine.decide(large, *rows(0, 6)), engine.decide(small, *rows(0, 1)))
+        await asyncio.gather(engine.decide(large, rows(0, 6)), engine.decide(small, rows(0, 1)))
 
     asyncio.run(ask())
     assert order == ["large", "small", "large", "large"]
@@ -88,11 +108,11 @@ def test_a_full_queue_is_refused_at_once_and_what_waits_is_still_answered() -> N
     model, engine = Echo(), DecisionEngine(max_waiting_rows=5)
 
     async def ask() -> tuple[list[int], str]:
-        first = asyncio.create_task(engine.decide(model, *rows(0, 4)))
+        first = asyncio.create_task(engine.decide(model, rows(0, 4)))
         await asyncio.sleep(0)  # the task queues its rows; the drain comes in the next turn
         with pytest.raises(BusyError) as refused:
-            await engine.decide(model, *rows(4, 2))
-        return (await first)[1].tolist(), str(refused.value)
+            await engine.decide(model, rows(4, 2))
+        return (await first)["action"].tolist(), str(refused.value)
 
     actions, line = asyncio.run(ask())
     assert actions == [0, 1, 2, 3]
@@ -105,7 +125,7 @@ def test_rows_past_their_deadline_are_refused_and_never_run() -> None:
     engine = DecisionEngine(deadline_s=0.5, clock=lambda: now[0])
 
     async def ask() -> None:
-        late = asyncio.create_task(engine.decide(model, *rows(0, 3)))
+        late = asyncio.create_task(engine.decide(model, rows(0, 3)))
         await asyncio.sleep(0)
         now[0] += 0.6
         with pytest.raises(BusyError, match="longer than 500 ms"):
@@ -120,11 +140,11 @@ def test_a_caller_that_went_away_costs_no_call() -> None:
     model, engine = Echo(), DecisionEngine()
 
     async def ask() -> None:
-        gone = asyncio.create_task(engine.decide(model, *rows(0, 3)))
+        gone = asyncio.create_task(engine.decide(model, rows(0, 3)))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
-        await engine.decide(model, *rows(9, 1))
+        await engine.decide(model, rows(9, 1))
 
     asyncio.run(ask())
     assert model.batches == [1]
@@ -135,11 +155,25 @@ def test_a_model_that_raises_fails_its_own_callers_only() -> None:
     engine, good = DecisionEngine(), Echo()
 
     async def ask() -> list[object]:
-        asked = engine.decide(Broken(), *rows(0, 1)), engine.decide(good, *rows(3, 1))
+        asked = engine.decide(Broken(), rows(0, 1)), engine.decide(good, rows(3, 1))
         return list(await asyncio.gather(*asked, return_exceptions=True))
 
     failed, answered = asyncio.run(ask())
-    assert isinstance(failed, RuntimeError)
+    assert isinstance(failed, ModelFailedError)
     assert str(failed) == "ValueError: bad weights"
-    assert isinstance(answered, tuple)
-    assert answered[1].tolist() == [3]
+    assert isinstance(answered, dict)
+    assert answered["action"].tolist() == [3]
+
+
+def test_rows_that_a_model_cannot_take_do_not_fail_those_that_shared_their_call() -> None:
+    engine, model = DecisionEngine(), Broken()
+
+    async def ask() -> list[object]:
+        asked = [engine.decide(model, rows(first, 1)) for first in (4, 0, 5)]
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    one, failed, other = asyncio.run(ask())
+    assert isinstance(failed, ModelFailedError)
+    assert isinstance(one, dict) and isinstance(other, dict)
+    assert (one["action"].tolist(), other["action"].tolist()) == ([4], [5])
+    assert engine.statistics() == {"decisions": 2, "calls": 2, "busy": 0, "waiting_rows": 0}

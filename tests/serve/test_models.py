@@ -12,12 +12,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import onnx
 import pytest
 
 from serve import ray_session
 from serve.models import ModelError, ServedVersion, load_model
 from storage import ArtifactStore
 from tests.serve.conftest import Stored
+from tests.serve.tiny_onnx import counter, favourite, tiny_mind
 
 
 def test_a_loaded_model_takes_the_best_legal_action(store: ArtifactStore, stored: Stored) -> None:
@@ -26,7 +28,8 @@ def test_a_loaded_model_takes_the_best_legal_action(store: ArtifactStore, stored
     observations[:, 5] = (1.0, 2.0)
     masks = np.ones((2, 10), np.float32)
     masks[1, 5] = 0.0  # then action 0 is next: its bias is 0, that of action k is -0.1 k
-    q_values, actions = model.run(observations, masks)
+    answer = model.run({"obs": observations, "action_mask": masks})
+    q_values, actions = answer["q_values"], answer["action"]
     assert actions.tolist() == [5, 0]
     assert q_values[0, 5] == np.float32(1.0) + np.float32(0.01)
     assert q_values[1, 5] == -1e4
@@ -44,9 +47,12 @@ def test_a_changed_file_is_refused(store: ArtifactStore, stored: Stored) -> None
 @pytest.mark.parametrize(
     ("broken", "line"),
     [
-        ("nan", "q values that are not finite"),
+        ("nan", "q_values that are not finite"),
         ("argmin", "actions that are not the best legal ones"),
+        ("leak", "illegal q_values other than -10000"),
         ("name", "has inputs .*state.*expected"),
+        ("type", "is a skill_dqn, not a combat_dqn"),
+        ("shape", r"has inputs .*\(64,\).*its manifest says .*\(63,\)"),
     ],
 )
 def test_a_mind_that_answers_wrongly_is_refused(
@@ -56,10 +62,42 @@ def test_a_mind_that_answers_wrongly_is_refused(
         load_model(store, stored(action=1, broken=broken))
 
 
+def test_a_file_from_before_its_manifest_named_the_mask_is_checked_all_the_same(
+    store: ArtifactStore, stored: Stored
+) -> None:
+    signature = load_model(store, stored(action=5, broken="old")).signature
+    assert signature.mask == ("action_mask", "q_values") and signature.illegal is None
+
+
+def test_a_mind_that_remembers_is_loaded_by_its_manifest(store: ArtifactStore, stored: Stored) -> None:
+    model = load_model(store, stored(model_type="spatial_vit", content=counter()))
+    assert list(model.signature.asked) == ["grid", "kinds"]
+    state = model.signature.first_state(2)
+    for total in ([5.0, 6.0], [10.0, 12.0]):
+        answer = model.run(
+            {"grid": np.ones((2, 2, 2), np.uint8), "kinds": np.array([1, 2], np.int64), **state}
+        )
+        assert answer["total"].tolist() == total
+        state = {own: answer[after] for own, after in model.signature.state.items()}
+
+
 def test_bytes_that_are_no_onnx_are_refused_in_one_line(store: ArtifactStore, stored: Stored) -> None:
     with pytest.raises(ModelError, match="not a loadable ONNX file") as refused:
         load_model(store, stored(content=b"these are not the weights you are looking for"))
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_without_a_manifest_is_refused(store: ArtifactStore, stored: Stored) -> None:
+    bare = onnx.load_from_string(tiny_mind(favourite(1)))
+    del bare.metadata_props[:]
+    with pytest.raises(ModelError, match="carries no manifest; export it"):
+        load_model(store, stored(content=bare.SerializeToString()))
+
+
+def test_every_head_has_its_own_action_contract(store: ArtifactStore, stored: Stored) -> None:
+    version = replace(stored(content=counter(), model_type="spatial_vit"), contracts={"action": "combat_v1"})
+    with pytest.raises(ModelError, match=r"trained for action contract 'combat_v1'.*speaks 'none'"):
+        load_model(store, version)
 
 
 def test_a_model_of_another_observation_contract_is_refused(store: ArtifactStore, stored: Stored) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from envs.contracts import ARCHETYPES
 from serve.models import LoadedModel, ModelError, ServedVersion
+from serve.signature import Signature
 from serve.table import RETRY_S, ModelTable, UnknownModelError
 
 
@@ -23,7 +24,7 @@ class Loader:
         self.loads.append(version.name)
         if version.sha256 == "bad":
             raise ModelError(f"{version.name}: damaged")
-        return LoadedModel(version, cast(Any, Session()))
+        return LoadedModel(version, cast(Any, Session()), Signature({}, {}, {}))
 
 
 class Session:

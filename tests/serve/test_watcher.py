@@ -13,6 +13,7 @@ import pytest
 
 from serve.manifest import read_manifest, write_manifest
 from serve.models import LoadedModel, ModelError, ServedVersion
+from serve.signature import Signature
 from serve.table import ModelTable, UnknownModelError
 from serve.watcher import RegistryDownError, RegistryReader, RegistryWatcher, dsn_from
 from storage import RegistryError
@@ -39,7 +40,8 @@ def row(served: ServedVersion) -> Any:
 def load(served: ServedVersion) -> LoadedModel:
     if served.sha256 == "bad":
         raise ModelError(f"{served.name}: damaged")
-    return LoadedModel(served, cast(Any, SimpleNamespace(get_providers=lambda: ["CPU"], run=None)))
+    session = cast(Any, SimpleNamespace(get_providers=lambda: ["CPU"], run=None))
+    return LoadedModel(served, session, Signature({}, {}, {}))
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,17 @@ class Door:
         return await self.registry.connect(dsn)
 
     async def ask(self, method: str, path: str, body: bytes | Any = b"", pieces: int = 1) -> Answer:
+        status, content, headers = await self.exchange(method, path, body, pieces)
+        return status, json.loads(content), headers
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Any = b"",
+        pieces: int = 1,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> tuple[int, bytes, dict[bytes, bytes]]:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         step = max(1, -(-len(content) // pieces))
         parts = [content[at : at + step] for at in range(0, len(content), step)] or [b""]
@@ -55,10 +66,11 @@ class Door:
         async def send(message: MutableMapping[str, Any]) -> None:
             sent.append(message)
 
-        await self.app({"type": "http", "method": method, "path": path}, receive, send)
+        scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
+        await self.app(scope, receive, send)
         start, end = sent
         assert int(dict(start["headers"])[b"content-length"]) == len(end["body"])
-        return start["status"], json.loads(end["body"]), dict(start["headers"])
+        return start["status"], end["body"], dict(start["headers"])
 
 
 def run(door: Door, *asked: tuple[Any, ...]) -> list[Answer]:
@@ -139,8 +151,8 @@ def test_many_requests_of_two_models_are_answered_in_order(door: Door) -> None:
             "POST",
             "/v1/decide",
             {"archetype": "tank", "model_type": "skill_dqn", "observation": OBSERVATION},
-            404,
-            "no tank/skill_dqn model is deployed",
+            422,
+            "model_type: skill_dqn answers through POST /v2/models/tank-skill_dqn/infer",
         ),
         (
             "POST",
@@ -215,7 +227,10 @@ def test_a_candidate_answers_only_those_who_name_its_version(
     assert (deployed[1]["model_version"], deployed[1]["action"]) == (1, 2)
     assert (named[1]["model_version"], named[1]["action"]) == (2, 8)
     assert [(m["model_version"], m["deployed"]) for m in models[1]["models"]] == [(1, True), (2, False)]
-    assert models[1]["contracts"] == {"view": "view_v1", "observation": "obs_v1", "action": "combat_v1"}
+    contracts = models[1]["contracts"]
+    assert contracts["actions"]["skill"] == "skill_v1"
+    del contracts["actions"]
+    assert contracts == {"view": "view_v1", "observation": "obs_v1", "action": "combat_v1"}
 
 
 def test_a_damaged_candidate_is_a_conflict(tmp_path: Path, store: ArtifactStore, stored: Stored) -> None:
