@@ -129,6 +129,68 @@ def judge(
     return _combine(checks, refused=_under_floor(metrics, limits["win_rate"]))
 
 
+def judge_perception(
+    model_type: str, metrics: Mapping[str, Any], limits: Thresholds | None = None
+) -> GateResult:
+    """Decides whether a perception mind may be deployed.
+
+    Args:
+        model_type: Of the mind.
+        metrics: What `experiments.perceiving.evaluate_mind` measured, with ``fp32_error``, ``fp16_error``,
+            ``fp16_action_agreement``, ``latency_p95_ms`` and ``latency_requests``. A missing or None value
+            is an unmeasured one: it makes its check undecided, never passed.
+        limits: The thresholds; the installed file by default.
+
+    Raises:
+        KeyError: Not a perception mind.
+    """
+    limits = limits or thresholds()
+    goals, parity = limits["perception"], limits["parity"]
+    checks = [
+        *(
+            _number(metrics, name, words, relation, goals[goal])
+            for name, words, relation, goal in _PERCEPTION[model_type]
+        ),
+        _number(metrics, "fp32_error", "FP32 error {:.1e}", "at most", parity["fp32_error"]),
+        _number(metrics, "fp16_error", "FP16 error {:.1e}", "at most", parity["fp16_error"]),
+        _number(
+            metrics,
+            "fp16_action_agreement",
+            "FP16 agreement of choices {:.4f}",
+            "at least",
+            parity["fp16_action_agreement"],
+        ),
+        _latency(metrics, limits["latency_p95_ms"]),
+    ]
+    return _combine(checks, refused=False)
+
+
+_LEAD = ("points_over_best_low", "lower 95 % bound of the points over the best baseline {:.1f}")
+_PERCEPTION: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
+    "threat_assessment": (
+        (
+            "share_of_ceiling_2s",
+            "explained variance of the threat in 2 s, share of its ceiling, {:.3f}",
+            "at least",
+            "threat_share_of_ceiling",
+        ),
+        ("calibration_error", "calibration error {:.3f}", "below", "calibration_error"),
+    ),
+    "spatial_vit": tuple(
+        (
+            f"share_of_ceiling_{name}",
+            f"explained variance of the map of {what}, share of its ceiling, {{:.3f}}",
+            "at least",
+            "map_share_of_ceiling",
+        )
+        for name, what in (("damage", "damage"), ("occupancy", "enemies"))
+    ),
+    "temporal_transformer": ((*_LEAD, "at least", "points_over_baseline"),),
+    "pattern_recognition": ((*_LEAD, "at least", "points_over_baseline"),),
+}
+"""By model type: figure, its words, how it stands to its goal, and the goal's name in the thresholds."""
+
+
 def _combine(checks: list[Check], refused: bool) -> GateResult:
     blocking = [check for check in checks if check.blocking]
     for verdict in (FAIL, UNDECIDED):

@@ -39,6 +39,14 @@ class Mind:
     choice: str
     answer: Answer
 
+    def ask(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answers; a carried state that is not given is that of a beginning, zeros."""
+        rows = len(next(iter(given.values())))
+        fresh = {
+            name: np.zeros((rows, *self.inputs[name]), np.float32) for name in self.state if name not in given
+        }
+        return self.answer({**fresh, **given})
+
 
 def torch_mind(network: Any) -> Mind:
     """A network that plays through its inference form.

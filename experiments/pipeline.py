@@ -17,10 +17,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.contract_text import described
 from experiments.errors import ExperimentError
-from experiments.gate import UNDECIDED, GateResult, judge
+from experiments.gate import UNDECIDED, GateResult, judge, judge_perception
 from experiments.ledger import plain, write_json
-from experiments.machine import PLAYING_ROOMS, code_version, cpu_count, source_revision
+from experiments.machine import LEARNING_ROOMS, PLAYING_ROOMS, code_version, cpu_count, source_revision
+from experiments.perceiving import FIGHTS, FITTED_FILE, evaluate_mind, load_fitted, perceived_words
 from experiments.progress import Progress
 from experiments.tuning import TrainedRun
 
@@ -84,7 +86,10 @@ def register(shop: Workshop, trained: TrainedRun) -> Any:
     if known is not None:
         shop.say(known, "already registered")
         return known
-    weights = shop.store.put(trained.record.model_folder / WEIGHTS_FILE)
+    folder = trained.record.model_folder
+    artifacts = {"weights": asdict(shop.store.put(folder / WEIGHTS_FILE))}
+    if (folder / FITTED_FILE).exists():
+        artifacts["fitted"] = asdict(shop.store.put(folder / FITTED_FILE))
     final = trained.summary["final"]
     metrics = {
         "loss": final.get("loss"),
@@ -101,7 +106,7 @@ def register(shop: Workshop, trained: TrainedRun) -> Any:
         run.archetype,
         run.model_type,
         run.run_id,
-        artifacts={"weights": asdict(weights)},
+        artifacts=artifacts,
         metrics=plain(metrics),
         contracts=dict(run.settings["contracts"]),
         lineage={"run": run.run_id, "settings_sha256": run.hash, "settings": dict(run.settings)},
@@ -180,7 +185,7 @@ def export(shop: Workshop, version: Any) -> Any:
             raise ExperimentError(
                 f"{version.archetype} {version.model_type} v{version.version} was not exported: {error}"
             ) from error
-        manifest = {**tags, **model.manifest(), **_contract(model, version.model_type, report)}
+        manifest = {**tags, **model.manifest(), **described(model, version.model_type, report)}
         write_json(Path(folder) / "manifest.json", manifest)
         artifacts = {
             "onnx_fp32": _artifact(shop, report.fp32, model.manifest()),
@@ -190,58 +195,6 @@ def export(shop: Workshop, version: Any) -> Any:
     version = shop.registry.mark_exported(version.model_id, artifacts)
     shop.say(version, f"exported, {artifacts['onnx_fp32']['bytes'] / 1e3:.0f} kB FP32")
     return version
-
-
-def _contract(model: Any, model_type: str, report: Any) -> dict[str, Any]:
-    """What a game needs to feed the file without us: names, scales and limits of values, names of actions."""
-    from envs.contracts import DECISION_MS
-
-    signature = model.signature()
-    return {
-        "features": describe_inputs(signature),
-        "meaning": {port.name: port.meaning for port in (*signature.inputs, *signature.outputs)},
-        "actions": action_names(model_type),
-        "decision_ms": DECISION_MS,
-        "files": {"onnx_fp32": report.fp32.sha256, "onnx_fp16": report.fp16.sha256},
-    }
-
-
-def describe_inputs(signature: Any) -> list[dict[str, object]]:
-    """Name, scale and limits of the values of each described input, one after the other."""
-    from envs import contracts
-
-    rows = {
-        "obs": contracts.describe_features,
-        "observation": contracts.describe_features,
-        "local": contracts.describe_features,
-        "skills": contracts.describe_skill_features,
-        "grid": contracts.describe_grid,
-        "token": contracts.describe_token,
-        "opponents": contracts.describe_window,
-        "window": contracts.describe_window,
-    }
-    found: list[dict[str, object]] = []
-    for port in signature.inputs:
-        if port.name in rows:
-            described = rows[port.name]()
-            # One row per name where an input stands alone, as before; else the input's name goes before it.
-            found += described if port.name == "obs" else [{"input": port.name, **row} for row in described]
-    return found
-
-
-def action_names(model_type: str) -> list[str]:
-    """Names of the actions of a model type, in their order; none of a perception mind."""
-    from envs import contracts
-    from policies.model_types import MODEL_TYPES
-
-    names: dict[str | None, list[str]] = {
-        "combat": list(contracts.COMBAT_ACTIONS),
-        "movement": list(contracts.MOVEMENT_ACTIONS),
-        "skill": [contracts.skill_action_name(action) for action in range(contracts.NUM_SKILL_ACTIONS)],
-        "pack": list(contracts.PACK_ORDERS),
-        "control": list(contracts.CONTROL_PARTS),
-    }
-    return names.get(MODEL_TYPES[model_type].head, [])
 
 
 def _artifact(shop: Workshop, file: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -273,26 +226,25 @@ def evaluation_key(shop: Workshop, n: int, archetype: str | None = None) -> str:
 
 
 def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[str, Any]:
-    """Plays the exported FP32 file against the traditional AI on the evaluation seeds.
+    """Measures the exported FP32 file on the evaluation seeds.
+
+    A mind that acts plays against the traditional AI; one that perceives is asked about fights, see
+    `experiments.perceiving`.
 
     Args:
         shop: Registry and store.
         version: An exported version.
-        n: Fights.
+        n: Fights of a mind that acts.
 
     Returns:
-        The fights' figures as plain values, with ``evaluation_key``; those of an earlier evaluation by
-        the same key are reused.
+        The figures as plain values, with ``evaluation_key``; those of an earlier evaluation by the same key
+        are reused.
 
     Raises:
-        ExperimentError: The version is not exported yet, its file was changed, or it is a perception mind,
-            which does not fight.
+        ExperimentError: The version is not exported yet, or its file was changed.
     """
-    from experiments.evaluation import OnnxPolicy, play_fights
-    from experiments.heads import onnx_mind, play_head
-
     head = head_of(version)
-    key = evaluation_key(shop, n, version.archetype)
+    key = evaluation_key(shop, n, version.archetype) if head else _perception_key(shop, version.archetype)
     if version.metrics.get("evaluation_key") == key:
         shop.say(version, "reusing the evaluation")
         return dict(version.metrics)
@@ -304,35 +256,62 @@ def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[s
         )
     _say_if_redefined(shop, version)
     path = shop.store.fetch(artifact["uri"], artifact["sha256"])
+    figures = _fight(shop, version, head, path, n) if head else _perceive(shop, version, path)
+    return {**dict(version.metrics), **plain(figures), "evaluation_key": key}
+
+
+def _fight(shop: Workshop, version: Any, head: str, path: Path, n: int) -> dict[str, Any]:
+    from experiments.evaluation import OnnxPolicy, play_fights
+    from experiments.heads import onnx_mind, play_head
+
+    sha256 = version.artifacts["onnx_fp32"]["sha256"]
     if head == "combat":
-        policy = OnnxPolicy(path, artifact["sha256"])
+        policy = OnnxPolicy(path, sha256)
         score = play_fights(version.archetype, policy, n, shop.seed, threads=cpu_count())
     else:
-        mind = onnx_mind(path, artifact["sha256"])
+        mind = onnx_mind(path, sha256)
         score = play_head(version.archetype, head, mind, n, shop.seed, threads=cpu_count())
     shop.say(
         version,
         f"win rate {score.win_rate:.3f} ({score.win_rate_low:.3f}-{score.win_rate_high:.3f}, n = {score.n}),"
         f" reward {score.average_reward:.1f}",
     )
-    return {**dict(version.metrics), **plain(score.as_dict()), "evaluation_key": key}
+    return score.as_dict()
 
 
-def head_of(version: Any) -> str:
-    """What the actions of a version mean.
+def _perceive(shop: Workshop, version: Any, path: Path) -> dict[str, Any]:
+    from experiments.heads import onnx_mind
 
-    Raises:
-        ExperimentError: A perception mind, which has none.
-    """
+    fitted = version.artifacts.get("fitted")
+    if fitted is None:
+        raise ExperimentError(
+            f"{version.name} was registered without what its baselines took from the training rows, by an "
+            "older release; train it again"
+        )
+    figures = evaluate_mind(
+        version.model_type,
+        version.archetype,
+        onnx_mind(path, version.artifacts["onnx_fp32"]["sha256"]).ask,
+        load_fitted(shop.store.fetch(fitted["uri"], fitted["sha256"])),
+        version.lineage["settings"]["trial"],
+        shop.seed,
+        shop.home,
+    )
+    shop.say(version, perceived_words(figures))
+    return figures
+
+
+def _perception_key(shop: Workshop, archetype: str) -> str:
+    """Like `evaluation_key`; the rows of a perception mind are made by the code of its task too."""
+    parts = [evaluation_key(shop, sum(FIGHTS.values()), archetype), code_version(LEARNING_ROOMS)]
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+
+
+def head_of(version: Any) -> str | None:
+    """What the actions of a version mean; None of a perception mind, which has none."""
     from policies.model_types import MODEL_TYPES
 
-    head = MODEL_TYPES[version.model_type].head
-    if head is None:
-        raise ExperimentError(
-            f"{version.archetype}/{version.model_type} perceives and does not fight, so it has no win rate; "
-            "python -m bench.minds measures minds of its kind"
-        )
-    return head
+    return MODEL_TYPES[version.model_type].head
 
 
 def baselines(
@@ -434,6 +413,7 @@ def gate_inputs(version: Any, metrics: Mapping[str, Any]) -> dict[str, Any]:
         **metrics,
         "fp32_error": fp32.get("relative_error"),
         "fp16_action_agreement": fp16.get("action_agreement"),
+        "fp16_error": fp16.get("relative_error"),
     }
 
 
@@ -455,13 +435,17 @@ def validate(
         shop: Registry.
         version: An exported version.
         metrics: Its figures from ``evaluate`` and ``time_decisions``.
-        yardsticks: The baselines of its archetype.
+        yardsticks: The baselines of its archetype and head; a perception mind has its own in its figures.
         strict: Whether reported checks block too.
 
     Returns:
         The version in the state ``validated`` and the gate's verdict.
     """
-    result = judge(gate_inputs(version, metrics), yardsticks, strict=strict)
+    measured = gate_inputs(version, metrics)
+    if head_of(version) is None:
+        result = judge_perception(version.model_type, measured)
+    else:
+        result = judge(measured, yardsticks, strict=strict)
     entry = {
         **metrics,
         "baselines": {

@@ -147,6 +147,7 @@ def _take_up(trainer: Any, start: dict[str, Any], file: Path) -> None:
 
 def _passes(trainer: Any, run: dict[str, Any], progress: dict[str, Any], work: Path) -> Epochs:
     """Epochs of a supervised run, which may stop early; after the last one the best weights, calibrated."""
+    from experiments.perceiving import save_fitted
     from policies.model_types import save_weights
 
     epochs = int(run["trial"]["training"]["epochs"])
@@ -159,6 +160,7 @@ def _passes(trainer: Any, run: dict[str, Any], progress: dict[str, Any], work: P
         if trainer.over:
             metrics |= {f"calibration_{name}": value for name, value in trainer.finish().items()}
             save_weights(trainer.model(), work / "best")
+            save_fitted(trainer.fitted, work / "best")
             progress["best"] = {"epoch": trainer.best["epoch"], "rank": [trainer.best["score"], 0.0]}
             progress["finished"] = True
         progress["epoch"] = trainer.epoch

@@ -48,11 +48,10 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(silent) if args.json else common.console()
     with common.stoppable(), common.workshop(args, home, progress, args.seed) as shop:
         versions = pipeline.newest(shop, *cells, explicit=bool(args.archetypes))
-        versions = _fighting(versions, args, progress)
         yardsticks = {
-            v.model_id: pipeline.baselines(shop, (v.archetype,), args.num_episodes, pipeline.head_of(v))[
-                v.archetype
-            ]
+            v.model_id: pipeline.baselines(shop, (v.archetype,), args.num_episodes, head)[v.archetype]
+            if (head := pipeline.head_of(v))
+            else {}
             for v in versions
         }
         judged = []
@@ -74,26 +73,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         common.print_json(entries)
     return 0 if all(gate.verdict == "pass" for _, gate in judged) else 1
-
-
-def _fighting(versions: list[Any], args: argparse.Namespace, progress: Any) -> list[Any]:
-    """Those that fight; a perception mind that was named is an error, others are left out and said so."""
-    from experiments import pipeline
-    from experiments.errors import ExperimentError
-
-    found = []
-    for version in versions:
-        try:
-            pipeline.head_of(version)
-        except ExperimentError as error:
-            if args.model_types or args.stage:
-                raise
-            progress.line(f"left out: {error}")
-            continue
-        found.append(version)
-    if not found:
-        raise ExperimentError("none of the chosen minds fights; name others with --model-types")
-    return found
 
 
 @contextlib.contextmanager

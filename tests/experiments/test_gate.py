@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from experiments.gate import FAIL, PASS, UNDECIDED, GateResult, judge, thresholds
+from experiments.gate import FAIL, PASS, UNDECIDED, GateResult, judge, judge_perception, thresholds
 
 BASELINES = {"random": {"wins": 800, "n": 2000}, "mirror": {"wins": 1000, "n": 2000}}
 
@@ -104,5 +104,48 @@ def test_the_installed_thresholds_are_those_of_the_specification() -> None:
     assert limits["win_rate"]["target"] == 0.70 and limits["win_rate"]["floor"] == 0.60
     assert limits["average_reward"]["target"] == 100.0
     assert limits["latency_p95_ms"]["target"] == 15.0
-    assert limits["parity"] == {"fp32_error": 1e-5, "fp16_action_agreement": 0.995}
+    assert limits["parity"] == {"fp32_error": 1e-5, "fp16_action_agreement": 0.995, "fp16_error": 1e-2}
+    assert limits["perception"] == {
+        "threat_share_of_ceiling": 0.85,
+        "calibration_error": 0.05,
+        "map_share_of_ceiling": 0.80,
+        "points_over_baseline": 10.0,
+    }
     assert limits["action_diversity_bits"]["target"] == 2.0
+
+
+SEEN = {"fp32_error": 2e-7, "fp16_error": 2e-3, "fp16_action_agreement": 1.0,
+        "latency_p95_ms": 4.0, "latency_requests": 250}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model_type", "good", "bad"),
+    [
+        ("threat_assessment", {"share_of_ceiling_2s": 0.85, "calibration_error": 0.049},
+         {"share_of_ceiling_2s": 0.849}),
+        ("threat_assessment", {"share_of_ceiling_2s": 0.9, "calibration_error": 0.03},
+         {"calibration_error": 0.05}),
+        ("spatial_vit", {"share_of_ceiling_damage": 0.8, "share_of_ceiling_occupancy": 0.9},
+         {"share_of_ceiling_damage": 0.79}),
+        ("temporal_transformer", {"points_over_best_low": 10.0}, {"points_over_best_low": 9.9}),
+        ("pattern_recognition", {"points_over_best_low": 12.0}, {"points_over_best_low": -3.0}),
+    ],
+)  # fmt: skip
+def test_a_perception_mind_is_judged_by_its_own_row(
+    model_type: str, good: dict[str, float], bad: dict[str, float]
+) -> None:
+    assert judge_perception(model_type, {**SEEN, **good}).verdict == PASS
+    failed = judge_perception(model_type, {**SEEN, **good, **bad})
+    assert failed.verdict == FAIL and len(failed.reasons) == 1
+    unmeasured = judge_perception(model_type, {**SEEN, **good, **dict.fromkeys(bad)})
+    assert unmeasured.verdict == UNDECIDED
+    slow = judge_perception(model_type, {**SEEN, **good, "latency_p95_ms": 15.0})
+    assert slow.verdict == FAIL and "P95 latency 15.00 ms is not below 15.00" in slow.reasons[0]
+    assert judge_perception(model_type, {**SEEN, **good, "fp16_error": 0.011}).verdict == FAIL
+
+
+def test_an_unmeasured_ceiling_is_named() -> None:
+    result = judge_perception("threat_assessment", {**SEEN, "calibration_error": 0.01})
+    assert result.reasons == (
+        "explained variance of the threat in 2 s, share of its ceiling, was not measured",
+    )
