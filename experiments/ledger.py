@@ -5,7 +5,7 @@ Each run has a folder ``<home>/training/<run id>`` in which every file is writte
 
     run.json         the resolved settings; their hash is part of the run id
     history.jsonl    one line of metrics per epoch
-    latest.json      epoch and folder of the last complete checkpoint
+    latest.json      epoch and place of the last complete checkpoint, and of the one before
     model/           weights of the best epoch so far, as the policy saved them
     done.json        the completion marker, written last
 """
@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from experiments.checkpoint_store import flaw
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -100,15 +102,27 @@ class RunRecord:
         return [rows[epoch] for epoch in sorted(rows)]
 
     def set_latest(self, checkpoint: str, epoch: int) -> None:
-        """Points at a checkpoint that is completely written."""
-        write_json(self.folder / "latest.json", {"checkpoint": checkpoint, "epoch": epoch})
+        """Points at a checkpoint that is completely written.
 
-    def latest(self) -> tuple[Path, int] | None:
-        """The last complete checkpoint and its epoch, or None when there is none on this machine."""
+        Args:
+            checkpoint: Its absolute path, or its URI.
+            epoch: After which it was written.
+        """
+        entry = {"checkpoint": checkpoint, "epoch": epoch}
+        known = [old for old in self._pointers() if old["checkpoint"] != checkpoint]
+        write_json(self.folder / "latest.json", {**entry, "previous": known[0] if known else None})
+
+    def checkpoints(self) -> list[tuple[str, int]]:
+        """The last checkpoint and the one before, as far as there are any: place and epoch, newest first."""
+        return [(str(entry["checkpoint"]), int(entry["epoch"])) for entry in self._pointers()]
+
+    def latest(self) -> tuple[str, int] | None:
+        """Place and epoch of the newest whole checkpoint, or None when there is none."""
+        return next((entry for entry in self.checkpoints() if flaw(entry[0]) is None), None)
+
+    def _pointers(self) -> list[dict[str, Any]]:
         data = _read(self.folder / "latest.json")
-        if data is None or not Path(data["checkpoint"]).is_dir():
-            return None
-        return Path(data["checkpoint"]), int(data["epoch"])
+        return [entry for entry in (data, data.get("previous")) if entry] if data else []
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes the completion marker; nothing of the run is written after it."""

@@ -1,8 +1,8 @@
 """What runs inside a Tune trial: one function that dispatches on the run's kind.
 
 A checkpoint is one folder: ``trainer/`` (all that resuming needs), ``best/`` (weights of the best epoch
-so far) and ``progress.json``. Files are named, never paths outside the folder, so that a checkpoint can
-be moved to another machine.
+so far), ``progress.json`` and ``files.json`` (the size of each file). Files are named, never paths outside
+the folder, so that a checkpoint can be moved to another machine.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from experiments import checkpoint_store
 from experiments.ledger import write_json
 
 CHECKPOINTS_PER_RUN = 4
@@ -29,7 +30,7 @@ def run_cell(config: dict[str, Any]) -> None:
     """Trains one cell; this is the function that Tune calls.
 
     Args:
-        config: ``cell`` with ``run`` (the resolved settings as JSON text), ``resume_from`` (folder of a
+        config: ``cell`` with ``run`` (the resolved settings as JSON text), ``resume_from`` (place of a
             complete checkpoint, or None) and ``start_file`` (weights that the run starts from, or None).
             Actors are reused, so every trial starts by resetting the process.
 
@@ -67,7 +68,7 @@ def train_rl(run: dict[str, Any], resume_from: str | None, start_file: str | Non
 
     Args:
         run: Resolved settings.
-        resume_from: A checkpoint folder of an earlier, broken attempt.
+        resume_from: Place of a checkpoint of an earlier, broken attempt.
         start_file: Weights of another mind that the run starts from.
     """
     from ray import tune
@@ -85,7 +86,7 @@ def train_supervised(run: dict[str, Any], resume_from: str | None, start_file: s
 
     Args:
         run: Resolved settings.
-        resume_from: A checkpoint folder of an earlier, broken attempt.
+        resume_from: Place of a checkpoint of an earlier, broken attempt.
         start_file: Weights of another mind that the run starts from.
     """
     from policies.perception.trainer import SupervisedTrainer
@@ -112,9 +113,12 @@ def _carry_out(
     try:
         progress = {"epoch": 0, "best": None}
         own = tune.get_checkpoint()
-        start = own.path if own is not None else resume_from
-        if start:
-            progress = _restore(trainer, Path(start), work)
+        if own is not None:
+            place = (own.filesystem, own.path)
+        elif resume_from:
+            place = checkpoint_store.open_place(resume_from)
+        if own is not None or resume_from:
+            progress = _restore(trainer, checkpoint_store.bring(*place, work / "start"), work)
         elif start_file:
             _take_up(trainer, run["start_from"], Path(start_file))
         for metrics, due in epochs(trainer, run, progress, work):
@@ -268,7 +272,8 @@ def _write_checkpoint(trainer: Any, progress: dict[str, Any], work: Path) -> Pat
         shutil.copytree(work / "best", folder / "best")
     else:
         save_weights(trainer.model(), folder / "best")
-    write_json(folder / "progress.json", progress)
+    write_json(folder / checkpoint_store.PROGRESS, progress)
+    write_json(folder / checkpoint_store.FILES, checkpoint_store.list_files(folder))
     return folder
 
 
@@ -282,7 +287,9 @@ def _link(source: str, target: str) -> None:
 
 def _restore(trainer: Any, checkpoint: Path, work: Path) -> dict[str, Any]:
     trainer.restore(checkpoint / "trainer")
-    progress: dict[str, Any] = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
+    progress: dict[str, Any] = json.loads(
+        (checkpoint / checkpoint_store.PROGRESS).read_text(encoding="utf-8")
+    )
     if progress["best"] is not None:
         shutil.copytree(checkpoint / "best", work / "best", dirs_exist_ok=True)
     return progress

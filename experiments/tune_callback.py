@@ -5,14 +5,13 @@ Trials never write the ledger: on a cluster they may sit on another machine.
 
 from __future__ import annotations
 
-import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback, Checkpoint
 from ray.tune.experiment import Trial
 
+from experiments import checkpoint_store
 from experiments.ledger import Ledger, RunRecord
 from experiments.progress import Progress
 
@@ -47,13 +46,15 @@ class LedgerCallback(Callback):
         progress: Where lines for people go.
         done: Runs that were finished before.
         total: Runs of the experiment.
+        storage: Path or URI of the place where Tune keeps checkpoints.
     """
 
-    def __init__(self, ledger: Ledger, progress: Progress, done: int, total: int) -> None:
+    def __init__(self, ledger: Ledger, progress: Progress, done: int, total: int, storage: str) -> None:
         self._ledger = ledger
+        self._storage = storage
         self._progress = progress
         self._done, self._total = done, total
-        self._checkpoints: dict[str, Path] = {}
+        self._checkpoints: dict[str, str] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any
@@ -67,28 +68,31 @@ class LedgerCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Checkpoint, **info: Any
     ) -> None:
         """Points the ledger at a checkpoint that is completely written."""
-        folder = Path(checkpoint.path)
-        epoch = json.loads((folder / "progress.json").read_text(encoding="utf-8"))["epoch"]
-        self._checkpoints[trial.trial_id] = folder
-        self._record(trial).set_latest(str(folder), epoch)
+        place = checkpoint_store.pointer(self._storage, checkpoint.path)
+        epoch = checkpoint_store.read_json(place, checkpoint_store.PROGRESS)["epoch"]
+        self._checkpoints[trial.trial_id] = place
+        self._record(trial).set_latest(place, epoch)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Keeps the best weights and writes the completion marker."""
         record = self._record(trial)
-        folder = self._checkpoints.get(trial.trial_id)
-        if folder is None:
+        place = self._checkpoints.get(trial.trial_id)
+        if place is None:
             latest = record.latest()
             if latest is None:
                 return
-            folder = latest[0]
-        progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+            place = latest[0]
+        progress = checkpoint_store.read_json(place, checkpoint_store.PROGRESS)
         history = record.history()
         whole = progress.get("finished") or (history and progress["epoch"] >= history[-1]["epochs"])
         if not history or not whole:
             return
         beside = record.folder / "model.writing"
         shutil.rmtree(beside, ignore_errors=True)
-        shutil.copytree(folder / "best", beside)
+        filesystem, path = checkpoint_store.open_place(place)
+        best_weights = checkpoint_store.bring(filesystem, f"{path}/best", beside)
+        if best_weights != beside:
+            shutil.copytree(best_weights, beside)
         shutil.rmtree(record.model_folder, ignore_errors=True)
         beside.rename(record.model_folder)
         best = progress["best"] or {"epoch": progress["epoch"], "rank": [None, None]}

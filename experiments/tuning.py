@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments import checkpoint_store
 from experiments.errors import ExperimentError
 from experiments.ledger import Ledger, RunRecord
 from experiments.matrix import Run
@@ -21,6 +22,8 @@ from experiments.progress import Progress
 
 CHECKPOINTS_KEPT = 2
 """The ledger's pointer may name the older one for a moment, so the last alone would not do."""
+
+_EXPERIMENT = re.compile(r"experiment-\d+")
 
 _DRIVER_VARIABLES = {
     # Ctrl-C must end the whole command; Tune's own handler would only stop this fit().
@@ -85,6 +88,7 @@ def train(
     *,
     parallel: int = 1,
     resume: bool = True,
+    storage: str | None = None,
     session: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> list[TrainedRun]:
     """Trains every run that is not finished, in one Tune experiment.
@@ -95,6 +99,7 @@ def train(
         progress: Where lines for people go.
         parallel: Trials at the same time, one CPU each.
         resume: Reuse finished runs and continue broken ones; otherwise all start anew.
+        storage: Path or URI of the place for checkpoints; ``<home>/tune`` unless given.
         session: Starts and stops Ray in place of ``local_ray`` (tests share one Ray).
 
     Returns:
@@ -118,7 +123,8 @@ def train(
         cpus = parallel * (1 + max(run.helpers for run in open_runs))
         start = session or (lambda: local_ray(cpus))
         with start():
-            _fit(home, open_runs, ledger, progress, parallel, done=len(reused), total=len(runs))
+            place = checkpoint_store.of_project(home, storage)
+            _fit(home, place, open_runs, ledger, progress, parallel, done=len(reused), total=len(runs))
     trained = []
     for run in runs:
         record = ledger.run(run.run_id)
@@ -161,6 +167,7 @@ def _handle_sigterm(handler: Any) -> None:
 
 def _fit(
     home: Path,
+    storage: str,
     runs: Sequence[Run],
     ledger: Ledger,
     progress: Progress,
@@ -179,23 +186,19 @@ def _fit(
     cells = []
     for run in runs:
         record = ledger.run(run.run_id)
-        latest = record.latest()
-        if latest is not None:
-            progress.line(
-                f"{run.archetype:<10} {run.model_type}: continuing after epoch {latest[1]}/{run.epochs}"
-            )
+        resume_from = _resume_from(run, record, progress)
         record.begin(run.settings)
         start = run.settings.get("start_from")
         cells.append(
             {
                 "run_id": run.run_id,
                 "run": run.json,
-                "resume_from": str(latest[0]) if latest else None,
+                "resume_from": resume_from,
                 "start_file": str(start_file(home, start["weights_sha256"])) if start else None,
             }
         )
-    name = _experiment_folder(home)
-    callback = LedgerCallback(ledger, progress, done, total)
+    name = _experiment_folder(ledger, storage)
+    callback = LedgerCallback(ledger, progress, done, total, storage)
     gpu = any(run.settings["trial"]["device"] != "cpu" for run in runs)
     own: dict[str, float] = {"CPU": 1.0, "GPU": 1.0 / parallel} if gpu else {"CPU": 1.0}
     helpers = max(run.helpers for run in runs)
@@ -211,7 +214,7 @@ def _fit(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=str(Path(home).absolute() / "tune"),
+            storage_path=storage,
             verbose=0,
             callbacks=[callback, MonitoringCallback(home, runs, progress)],
             checkpoint_config=tune.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
@@ -234,21 +237,32 @@ def _trial_folder(trial: Any) -> str:
     return str(trial.config["cell"]["run_id"])
 
 
-def _experiment_folder(home: Path) -> str:
+def _resume_from(run: Run, record: RunRecord, progress: Progress) -> str | None:
+    """Place of a run's newest whole checkpoint; says which one it is, and which are not whole."""
+    about = f"{run.archetype:<10} {run.model_type}:"
+    for place, epoch in record.checkpoints():
+        wrong = checkpoint_store.flaw(place)
+        if wrong is None:
+            progress.line(f"{about} continuing after epoch {epoch}/{run.epochs}")
+            return place
+        progress.line(f"{about} the checkpoint of epoch {epoch} cannot be used ({wrong})")
+    if record.checkpoints():
+        progress.line(f"{about} no whole checkpoint is left, so the run starts anew")
+    return None
+
+
+def _experiment_folder(ledger: Ledger, storage: str) -> str:
     """Names the next experiment and removes those that no unfinished run needs any more."""
-    folder = Path(home).absolute() / "tune"
-    numbers = [
-        int(p.name.split("-")[1]) for p in folder.glob("experiment-*") if p.name.split("-")[1].isdigit()
-    ]
-    needed = set()
-    for record in Ledger(home).runs():
-        latest = record.latest()
-        if record.done() is None and latest is not None:
-            needed.add(latest[0].parent.parent.name)
-    for number in numbers:
-        if f"experiment-{number:04d}" not in needed:
-            shutil.rmtree(folder / f"experiment-{number:04d}", ignore_errors=True)
-    return f"experiment-{max(numbers, default=0) + 1:04d}"
+    names = [name for name in checkpoint_store.folders(storage) if _EXPERIMENT.fullmatch(name)]
+    needed = {
+        place.rstrip("/").split("/")[-3]
+        for record in ledger.runs()
+        if record.done() is None
+        for place, _ in record.checkpoints()
+    }
+    for name in set(names) - needed:
+        checkpoint_store.remove(storage, name)
+    return f"experiment-{max((int(name.split('-')[1]) for name in names), default=0) + 1:04d}"
 
 
 def _last_line(error: BaseException | None) -> str:

@@ -27,13 +27,19 @@ def test_history_keeps_the_last_of_repeated_epochs_and_survives_a_torn_line(tmp_
     assert [(row["epoch"], row["loss"]) for row in record.history()] == [(1, 0.5), (2, 0.41), (3, 0.31)]
 
 
-def test_the_pointer_counts_only_while_its_checkpoint_exists(tmp_path: Path) -> None:
+def test_the_newest_whole_checkpoint_counts(tmp_path: Path) -> None:
     record = Ledger(tmp_path).run("tank-1")
-    checkpoint = tmp_path / "checkpoint_000001"
-    checkpoint.mkdir()
-    record.set_latest(str(checkpoint), 7)
-    assert record.latest() == (checkpoint, 7)
-    checkpoint.rmdir()
+    for epoch in (3, 5, 7):
+        checkpoint = tmp_path / f"checkpoint_{epoch}"
+        checkpoint.mkdir()
+        (checkpoint / "state.npz").write_bytes(b"x" * epoch)
+        (checkpoint / "files.json").write_text(json.dumps({"state.npz": epoch}))
+        record.set_latest(str(checkpoint), epoch)
+    assert record.checkpoints() == [(str(tmp_path / f"checkpoint_{epoch}"), epoch) for epoch in (7, 5)]
+    assert record.latest() == (str(tmp_path / "checkpoint_7"), 7)
+    (tmp_path / "checkpoint_7" / "state.npz").write_bytes(b"x")
+    assert record.latest() == (str(tmp_path / "checkpoint_5"), 5)
+    (tmp_path / "checkpoint_5" / "files.json").unlink()
     assert record.latest() is None
 
 

@@ -122,12 +122,13 @@ def test_experiments_that_no_unfinished_run_needs_are_removed(tmp_path: Path) ->
     for number, name in ((1, "done"), (2, "broken")):
         checkpoint = tmp_path / "tune" / f"experiment-{number:04d}" / name / "checkpoint_000001"
         checkpoint.mkdir(parents=True)
+        (checkpoint / "files.json").write_text("{}")
         record = ledger.run(name)
         record.begin({})
         record.set_latest(str(checkpoint), 1)
     ledger.run("done").model_folder.mkdir()
     ledger.run("done").finish({})
-    assert _experiment_folder(tmp_path) == "experiment-0003"
+    assert _experiment_folder(ledger, str(tmp_path / "tune")) == "experiment-0003"
     assert [p.name for p in (tmp_path / "tune").iterdir()] == ["experiment-0002"]
 
 
