@@ -5,9 +5,9 @@ under other random numbers. What differs between the copies is chance, and `nois
 `envs.perception.branching` turns the draws into the explained variance of a perfect predictor.
 
 There are two such predictors. The all-knowing one is given the whole state, also what no row shows: styles,
-clocks, cooldowns. The one that is told no more than a mind (`told=True`) has to infer the enemies' style:
-each copy redraws it from the exact posterior given what was seen, so that not knowing it counts as chance.
-Clocks, cooldowns and the own side's styles stay as they are, so this ceiling too is rather too high.
+clocks, cooldowns. The one that is told no more than a mind (`told=True`) has to infer the sides' styles:
+each copy redraws them from the exact posterior given what was seen, so that not knowing them counts as
+chance. Clocks and cooldowns stay as they are, so this ceiling too is rather too high.
 """
 
 from __future__ import annotations
@@ -110,11 +110,11 @@ def draw(
         states: so many, or every row of the set if it has fewer.
         copies: futures per state.
         salt: another one gives other futures.
-        told: each copy draws the enemies' style anew from what can be known of it, see `StyleBeliefs`.
-        window: decisions back that were seen of the enemies; None: the whole fight.
+        told: each copy draws the sides' styles anew from what can be known of them, see `StyleBeliefs`.
+        window: decisions back that were seen; None: the whole fight.
 
     Raises:
-        ValueError: the set has no fights; told, and styles that cannot be redrawn.
+        ValueError: the set has no fights; told, and sides change their style in mid-fight.
     """
     rng = np.random.default_rng([seed, salt, SPLITS.index(split)])
     held_out = split == "held_out"
@@ -133,7 +133,7 @@ def draw(
         arguments = world_arguments(found[number], plan, seed, number, held_out=held_out)
         world = World(count, found[number].teams, log_damage=True, **arguments)
         nobody = np.zeros((count, 0), np.int32)
-        beliefs = StyleBeliefs(world, plan, mine[:, 2], window) if told else None
+        beliefs = StyleBeliefs(world, mine[:, 2], window) if told else None
         time = 0
         for moment in np.unique(mine[:, 1]).tolist():
             while time < moment:
@@ -142,7 +142,9 @@ def draw(
                 world.step(nobody)
                 time += 1
             fights = mine[mine[:, 1] == moment, 2].tolist()
-            change = None if beliefs is None else _redrawing(beliefs.chances(), [seed, salt, number, moment])
+            change = (
+                None if beliefs is None else _redrawing(beliefs.chances(world), [seed, salt, number, moment])
+            )
             values.extend(outcomes(world, fights, copies, horizon, label, salt=salt, change=change))
         world.close()
     return Draws(np.stack(values), places[:, 0], places[:, 2], places[:, 1])

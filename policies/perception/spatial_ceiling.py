@@ -12,7 +12,6 @@ from envs.perception.recording import SECOND, TWO_SECONDS, Recording
 from policies.perception.ceilings import Ceiling, Draws, draw
 from policies.perception.compositions import FightPlan, Split
 from policies.perception.spatial_rows import POINT, equally_best
-from policies.perception.style_beliefs import redrawable
 
 CELLS = maps.GRID * maps.GRID
 STEPS = (2 * maps.STEPS + 1) ** 2
@@ -52,9 +51,9 @@ def ceiling(
         futures, so rather too low. fire: mean fire of the step with the least mean fire in the other futures
         beyond the best, so rather too high.
 
-        told_damage, told_damage_total, told_occupancy: of one who must infer the enemies' style from what
+        told_damage, told_damage_total, told_occupancy: of one who must infer the sides' styles from what
         they did in the `PAINTED` decisions that the picture looks back at; left out where the plan's styles
-        cannot be redrawn (`style_beliefs.redrawable`).
+        change in mid-fight.
     """
 
     def drawn(told: bool) -> Draws:
@@ -64,7 +63,7 @@ def ceiling(
         )  # fmt: skip
 
     found = _measured(drawn(False), seed, resamples)
-    if redrawable(plan):
+    if not plan.switching:
         told = _measured(drawn(True), seed, resamples)
         found |= {f"told_{name}": told[name] for name in ("damage", "damage_total", "occupancy")}
     return found

@@ -23,7 +23,6 @@ from policies.perception.calibration import fit_calibration, join_beliefs
 from policies.perception.ceilings import Ceiling, draw
 from policies.perception.ceilings import ceiling as noise_ceiling_of
 from policies.perception.compositions import FightPlan, Split
-from policies.perception.style_beliefs import redrawable
 from policies.perception.task import Batch, Rows, count_rows
 from policies.perception.threat_rows import UNKNOWN, damage_done, threat_rows
 from policies.settings import NotNegative, Share
@@ -278,8 +277,8 @@ def ceiling(
 
     Returns:
         By question, of one who knows the whole state. `told_2s` and `told_5s`: damage to the observer, of one
-        who must infer the enemies' style from all that they did so far; left out where the plan's styles
-        cannot be redrawn (`style_beliefs.redrawable`).
+        who must infer the sides' styles from all that they did so far; left out where the plan's styles
+        change in mid-fight.
     """
 
     def drawn(told: bool) -> dict[str, Ceiling]:
@@ -293,7 +292,7 @@ def ceiling(
         }
 
     found = drawn(False)
-    if redrawable(plan):
+    if not plan.switching:
         told = drawn(True)
         found |= {f"told_{name}": told[f"threat_{name}"] for name in ("2s", "5s")}
     return found

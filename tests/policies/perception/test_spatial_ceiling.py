@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from envs.perception.branching import noise_ceiling
-from envs.simulation.state import STYLES
 from policies.perception.compositions import FightPlan
 from policies.perception.spatial_ceiling import best_steps, ceiling, map_ceiling
 
@@ -40,7 +39,7 @@ def test_best_steps_are_chosen_by_the_other_futures() -> None:
 
 
 def test_ceilings_of_a_set() -> None:
-    plan = FightPlan(fights=12, sizes={"1v1": 2}, stride=20, styles=STYLES[1:])
+    plan = FightPlan(fights=12, sizes={"1v1": 2}, stride=20)
     one = ceiling("mage", plan, 1, split="held_out", states=12, copies=3, resamples=20)
     assert one == ceiling("mage", plan, 1, split="held_out", states=12, copies=3, resamples=20)
     asked = {"damage", "damage_total", "occupancy"}

@@ -32,34 +32,35 @@ def world(plan: FightPlan = PLAN, fights: int = 6) -> World:
 @pytest.mark.parametrize("window", [None, 12])
 def test_beliefs_are_the_exact_posterior_of_the_side(window: int | None) -> None:
     here = world()
-    beliefs = StyleBeliefs(here, PLAN, np.arange(6), window)
-    assert np.allclose(beliefs.chances(), bayes.even())
+    beliefs = StyleBeliefs(here, np.arange(6), window)
+    known = here.units[:, 0, s.STYLE] == s.SCRIPT
+    assert np.allclose(beliefs.chances(here)[:, 1], bayes.even())
     for _ in range(30):
         beliefs.watch(here)
         here.step(np.zeros((6, 0), np.int32))
     found = compositions("mage", PLAN, 1, held_out=False)[TEAMS]
     arguments = world_arguments(found, PLAN, 1, TEAMS, held_out=False)
     _, said = bayes.likelihoods(6, found.teams, seen="deeds", **arguments)
-    expected = bayes.posterior(bayes.by_team(said), window)[30, :, -1]
-    np.testing.assert_allclose(beliefs.chances(), expected, atol=1e-12)
-    assert beliefs.chances().max() > 0.5, "30 decisions tell something"
+    expected = bayes.posterior(bayes.by_team(said), window)[30][:, [0, -1]]
+    expected[known, 0] = np.eye(len(s.STYLES))[s.SCRIPT]
+    np.testing.assert_allclose(beliefs.chances(here), expected, atol=1e-12)
+    assert beliefs.chances(here)[:, 1].max() > 0.5, "30 decisions tell something"
 
 
-def test_redrawn_styles_follow_their_chances_and_leave_the_own_side() -> None:
+def test_redrawn_styles_follow_their_chances_side_by_side() -> None:
     here = world()
     copies = branch(here, 2, 4000, 1)
-    own = copies.units[:, :2, s.STYLE].copy()
-    redraw(copies, np.array([0, 0.25, 0.75, 0, 0, 0, 0]), np.random.default_rng(0))
+    script = np.eye(len(s.STYLES))[s.SCRIPT]
+    redraw(copies, np.array([script, [0, 0.25, 0.75, 0, 0, 0, 0]]), np.random.default_rng(0))
     drawn = copies.units[:, 2:, s.STYLE]
     assert (drawn[:, 0] == drawn[:, 1]).all() and set(np.unique(drawn)) == {s.RUSHER, s.KITER}
     assert (drawn[:, 0] == s.KITER).mean() == pytest.approx(0.75, abs=0.03)
-    assert (copies.units[:, :2, s.STYLE] == own).all()
+    assert (copies.units[:, :2, s.STYLE] == s.SCRIPT).all()
 
 
-@pytest.mark.parametrize("other", [{"switching": True}, {"styles": s.STYLES}])
-def test_styles_without_a_known_posterior_are_refused(other: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="can be redrawn"):
-        StyleBeliefs(world(), dataclasses.replace(PLAN, **other), np.arange(2))
+def test_styles_that_change_are_refused() -> None:
+    with pytest.raises(ValueError, match="switching"):
+        StyleBeliefs(world(dataclasses.replace(PLAN, switching=True)), np.arange(2))
 
 
 def futures(plan: FightPlan, *, told: bool) -> Draws:
@@ -67,27 +68,25 @@ def futures(plan: FightPlan, *, told: bool) -> Draws:
     return draw("mage", plan, 2, _futures, **more)  # type: ignore[arg-type]
 
 
-def test_with_one_possible_style_both_predictors_know_the_same() -> None:
-    sole = dataclasses.replace(PLAN, styles=("kiter",))
-    np.testing.assert_array_equal(futures(sole, told=False).values, futures(sole, told=True).values)
+def test_with_one_possible_style_both_predictors_know_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alike(*given: Any, **more: Any) -> dict[str, Any]:
+        return {**world_arguments(*given, **more), "styles": (("kiter",), ("kiter",))}
+
+    monkeypatch.setattr(ceilings, "world_arguments", alike)
+    np.testing.assert_array_equal(futures(PLAN, told=False).values, futures(PLAN, told=True).values)
 
 
 def test_sure_of_the_truth_is_all_knowing(monkeypatch: pytest.MonkeyPatch) -> None:
     class Sure(StyleBeliefs):
-        truth = np.zeros((PLAN.fights, len(s.STYLES)))
-        truth[:, s.RUSHER] = 1.0  # at the start nobody was watched
-
         def watch(self, world: World) -> None:
-            self.truth = np.eye(len(s.STYLES))[world.units[:, -1, s.STYLE]]
+            """Look at nothing."""
 
-        def chances(self) -> np.ndarray:
-            return self.truth
+        def chances(self, world: World) -> np.ndarray:
+            chances: np.ndarray = np.eye(len(s.STYLES))[world.units[:, [0, -1], s.STYLE]]
+            return chances
 
     monkeypatch.setattr(ceilings, "StyleBeliefs", Sure)
-    later = dataclasses.replace(PLAN, stride=7)
-    known, told = futures(later, told=False), futures(later, told=True)
-    moved = known.time > 0
-    np.testing.assert_array_equal(known.values[moved], told.values[moved])
+    np.testing.assert_array_equal(futures(PLAN, told=False).values, futures(PLAN, told=True).values)
 
 
 def test_who_must_infer_styles_knows_no_more() -> None:
