@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from experiments import trainable
+from experiments.seeds import Purpose
 from policies.combat_dqn import CombatDQN, CombatDQNConfig
-from policies.model_types import WEIGHTS_FILE, load_weights, save_weights
+from policies.model_types import WEIGHTS_FILE, build_network, load_weights, save_weights
 
 
 class FakeTrainer:
@@ -204,3 +205,25 @@ def test_reused_processes_start_from_known_random_states() -> None:
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="no body; known: rl"):
         trainable.run_cell({"cell": {"run": json.dumps({"kind": "pack"})}})
+
+
+def test_every_head_is_chosen_where_it_is_judged_and_not_where_it_learns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def play(archetype: str, head: str, mind: Any, n: int, seed: int, **of: Any) -> Any:
+        asked.append((archetype, head, n, seed, of))
+
+        class Score:
+            win_rate, average_reward = 0.25, 7.0
+
+        return Score
+
+    monkeypatch.setattr("experiments.heads.play_head", play)
+    learning = {"opponent": "veteran", "scenario": "2v2", "reward": {"outcome_weight": 9.0}}
+    run = {**run_of(2), "model_type": "movement_ppo", "trial": {"env": learning}}
+    network = build_network("movement_ppo", {"shared_dims": [4], "actor_dims": [4], "critic_dims": [4]})
+    assert trainable._selection_score(network, run) == (0.25, 7.0)
+    of = {"purpose": Purpose.SELECTION, "opponent": "classic"}
+    assert asked == [("tank", "movement", 8, 0, of)]
