@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from bench.machine import describe, header
 from bench.peers.base import ROOT
-from policies.columnar.phases import KERNEL_AND_TORCH, NAMES
+from policies.columnar.phases import KERNEL_AND_TORCH, NAMES, seconds_of
 from policies.profiles import resolve_run
 from policies.training import AnyTrainer, build_trainer
 
@@ -194,8 +194,9 @@ class Lane:
         self.updates_per_step = (self.last["updates"] - before["updates"]) / steps
         self.steps += int(steps)
         self.cpu_s += spent
+        spent_in = seconds_of(self.last)
         for name in NAMES:
-            self.phases[name] += self.last.get(f"seconds_{name}", 0.0)
+            self.phases[name] += spent_in.get(name, 0.0)
 
     def sample_alone(self) -> None:
         """One timed round of acting; the trainer cannot go on, as its buffer has missed the round."""

@@ -259,6 +259,26 @@ def torch_policy(model: Any) -> Callable[[Any, Any], Any]:
     return choose
 
 
+def rehearse(trainer: Any, run: dict[str, Any], work: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Goes through a whole run as a trial does, but reports to its caller in place of Tune.
+
+    Args:
+        trainer: At its start.
+        run: Resolved settings.
+        work: An empty folder.
+
+    Yields:
+        ``epoch`` with the metrics after each epoch, ``checkpoint`` after each checkpoint.
+    """
+    epochs = _passes if run["kind"] == "supervised" else _epochs
+    progress: dict[str, Any] = {"epoch": 0, "best": None}
+    for metrics, due in epochs(trainer, run, progress, work):
+        yield "epoch", metrics
+        if due:
+            _write_checkpoint(trainer, progress, work)
+            yield "checkpoint", {}
+
+
 def _write_checkpoint(trainer: Any, progress: dict[str, Any], work: Path) -> Path:
     from policies.model_types import save_weights
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "import-db": "read the monster database of your own server into archetypes",
     "status": "how far the runs of a project are, and what they last reported",
     "tensorboard": "show the curves of a project's runs in TensorBoard",
+    "profile": "where training time goes, per model type",
     "models": "what each model type costs: parameters, bytes, operations, latency, memory",
     "registry": "list and show registered models",
     "rewards": "show how each reward term is distributed, and warn of useless ones",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 NAMES = (
     "env",  # the simulation's step
@@ -20,13 +21,29 @@ NAMES = (
 """Phases; what is left of an epoch is `other`."""
 KERNEL_AND_TORCH = ("env", "act", "forward", "backward", "optimize")
 """Phases that do the work itself; the lane adds the others."""
+SUPERVISED = ("build", "forward", "backward", "optimize", "validate")
+"""Phases of an epoch over recorded rows."""
+Item = TypeVar("Item")
+
+
+def seconds_of(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by phase, `other` included, from the metrics of an epoch of either trainer."""
+    return {
+        name.removeprefix("seconds_"): float(value)
+        for name, value in metrics.items()
+        if name.startswith("seconds_")
+    }
 
 
 class Phases:
-    """Seconds per phase, added up."""
+    """Seconds per phase, added up.
 
-    def __init__(self) -> None:
-        self.seconds = dict.fromkeys(NAMES, 0.0)
+    Args:
+        names: of the phases.
+    """
+
+    def __init__(self, names: Iterable[str] = NAMES) -> None:
+        self.seconds = dict.fromkeys(names, 0.0)
         self.clock: Callable[[], float] = time.perf_counter
         """Benchmarks put `time.thread_time` here, which other processes do not disturb."""
 
@@ -36,6 +53,19 @@ class Phases:
         started = self.clock()
         yield
         self.seconds[name] += self.clock() - started
+
+    def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Hand items on, and add the time of waiting for each to a phase."""
+        iterator = iter(items)
+        while True:
+            started = self.clock()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.seconds[name] += self.clock() - started
+            yield item
 
     def add(self, name: str, seconds: float) -> None:
         """Add seconds to a phase."""

@@ -15,7 +15,6 @@ import logging
 import math
 import os
 import shutil
-import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from envs.configuration import load_dataclass, to_plain
+from policies.columnar.phases import SUPERVISED, Phases
 from policies.model_types import build_network, model_type
 from policies.perception import data
 from policies.perception.settings import SupervisedRun
@@ -109,6 +109,7 @@ class SupervisedTrainer:
             training.prefetch,
         )
         self.checkpoints = checkpoints
+        self.phases = Phases(SUPERVISED)
         self.epoch = 0
         """Epochs done."""
         self.batches_done = 0
@@ -140,7 +141,8 @@ class SupervisedTrainer:
             By name: epoch, loss and the task's other figures (means over the epoch's steps), val_loss, the
             task's metrics with val_ before, best_epoch, early_stop (1 if training is over), overfitting (1
             if the validation loss rose and the training loss fell for three epochs), learning_rate, steps,
-            skipped_steps, rows_per_s, epoch_s, gpu_memory_bytes.
+            skipped_steps, rows_per_s, epoch_s, gpu_memory_bytes; seconds_ and a phase of
+            `policies.columnar.phases.SUPERVISED`, and seconds_other.
 
         Raises:
             DivergedError: The gradient stayed NaN or infinite.
@@ -148,8 +150,9 @@ class SupervisedTrainer:
         """
         if self.finished:
             raise RuntimeError("training is over; build another trainer")
-        started, first = time.perf_counter(), self.batches_done
-        for rows in self.loader.epoch(self.epoch, self.batches_done):
+        clock, spent_before = self.phases.clock, dict(self.phases.seconds)
+        started, first = clock(), self.batches_done
+        for rows in self.phases.each("build", self.loader.epoch(self.epoch, self.batches_done)):
             figures = self._step(rows)
             self.batches_done += 1
             for name, value in figures.items():
@@ -159,9 +162,12 @@ class SupervisedTrainer:
                 self._checkpoint()
         rows_done = (self.batches_done - first) * self.loader.batch_size
         means = {name: value / self.loader.batches for name, value in self._sums.items()}
-        seconds = time.perf_counter() - started
+        seconds = clock() - started
         self.epoch, self.batches_done, self._sums = self.epoch + 1, 0, {}
-        metrics = means | self._validate(means["loss"])
+        with self.phases.measure("validate"):
+            metrics = means | self._validate(means["loss"])
+        epoch_s, phases = clock() - started, self.phases.since(spent_before)
+        phases["other"] = epoch_s - sum(phases.values())
         metrics |= {
             "epoch": self.epoch,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
@@ -169,10 +175,10 @@ class SupervisedTrainer:
             "skipped_steps": self.skipped_steps,
             "accumulate": self.accumulate,
             "rows_per_s": rows_done / seconds,
-            "epoch_s": time.perf_counter() - started,
+            "epoch_s": epoch_s,
             "gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
         }
-        return metrics
+        return metrics | {f"seconds_{name}": spent for name, spent in phases.items()}
 
     def start_from(self, source: nn.Module, fresh: tuple[str, ...] | None = None) -> Transfer:
         """Take up another mind's weights before the first step, see `policies.transfer.transfer`.
@@ -343,11 +349,23 @@ class SupervisedTrainer:
         for start in range(0, total, size):
             part = take(rows, slice(start, start + size))
             share = count_rows(part) / total
-            with self._autocast():
+            with self.phases.measure("forward"), self._autocast():
                 losses = self.task.loss(self.network, self._batch(part), self._fitted_tensors)
-            self.scaler.scale(losses["loss"] * share).backward()
+            with self.phases.measure("backward"):
+                self.scaler.scale(losses["loss"] * share).backward()
             for name, value in losses.items():
                 figures[name] = figures.get(name, 0.0) + float(value.detach()) * share
+        with self.phases.measure("optimize"):
+            norm = self._optimize(figures["loss"])
+        return {**figures, "grad_norm": norm if math.isfinite(norm) else 0.0}
+
+    def _optimize(self, loss: float) -> float:
+        """Steps by the gradients that are there, unless they are not finite; gives their norm.
+
+        Raises:
+            DivergedError: They were not finite too often.
+        """
+        run = self.run
         self.scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), run.training.grad_clip))
         for group in self.optimizer.param_groups:
@@ -362,11 +380,11 @@ class SupervisedTrainer:
             if self._skipped_in_a_row >= MAX_SKIPPED:
                 raise DivergedError(
                     f"{run.model_type} of {run.archetype}: the gradient was not finite in {MAX_SKIPPED} "
-                    f"steps in a row (epoch {self.epoch + 1}, loss {figures['loss']}); lower "
+                    f"steps in a row (epoch {self.epoch + 1}, loss {loss}); lower "
                     "learning_rate or use precision fp32"
                 )
         self.scaler.update()
-        return {**figures, "grad_norm": norm if math.isfinite(norm) else 0.0}
+        return norm
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.run.precision == "fp32":

@@ -21,6 +21,7 @@ COMMANDS = (
     "watch",
     "status",
     "tensorboard",
+    "profile",
     "import-db",
     "registry",
 )
