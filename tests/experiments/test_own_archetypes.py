@@ -64,7 +64,7 @@ def test_a_trial_defines_its_archetypes_itself(mine: Path, monkeypatch: pytest.M
     (run,) = cell("ant")
     seen = []
     monkeypatch.setitem(
-        trainable.KINDS, "rl", lambda run, resume: seen.append(archetypes.load("ant").stats.hp)
+        trainable.KINDS, "rl", lambda run, *places: seen.append(archetypes.load("ant").stats.hp)
     )
     archetypes.forget()  # another machine: no file, no variable
     trainable.run_cell({"cell": {"run": run.json, "resume_from": None}})
