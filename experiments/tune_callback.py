@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+from ray.exceptions import RayActorError
 from ray.tune import Callback, Checkpoint
 from ray.tune.experiment import Trial
 
@@ -36,6 +37,9 @@ TUNE_KEYS = frozenset(
         "checkpoint_dir_name",
     }
 )
+
+# How Ray words the loss of a machine, as opposed to that of one process.
+_NODE_LOST = ("node has died", "node died")
 
 
 class LedgerCallback(Callback):
@@ -123,6 +127,22 @@ class LedgerCallback(Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Says that a trial broke; Tune may start it once more from its checkpoint."""
         self._progress.line(f"{self._record(trial).run_id} broke off; see the error below or in {trial.path}")
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Says that a trial starts once more; a lost machine does not count as a failure of the run."""
+        error = trial.get_pickled_error()
+        text = str(error)
+        if isinstance(error, RayActorError) and any(words in text.lower() for words in _NODE_LOST):
+            # Tune forgives announced preemptions only: a second lost machine would end the run.
+            trial.run_metadata.num_failures -= 1
+            why = "its node was lost"
+        else:
+            why = next(
+                (line.strip() for line in reversed(text.splitlines()) if line.strip()), "no reason given"
+            )
+        self._progress.line(
+            f"{self._record(trial).run_id} starts again from its last checkpoint: {why[:300]}"
+        )
 
     def _record(self, trial: Trial) -> RunRecord:
         return self._ledger.run(trial.config["cell"]["run_id"])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import checkpoint_store
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, UsageError
 from experiments.ledger import Ledger, RunRecord
 from experiments.matrix import Run
 from experiments.progress import Progress
@@ -33,11 +33,12 @@ _DRIVER_VARIABLES = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-_WORKER_VARIABLES = {
+WORKER_VARIABLES = {
     # A trial's clean-up after an early stop may take longer than Tune's 2 s, which would mark it as failed.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
     "OMP_NUM_THREADS": "1",
 }
+"""Environment of every process of a trial."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def train(
         One entry per run, in the order given.
 
     Raises:
+        UsageError: The ledger holds other settings than a run's name stands for.
         ExperimentError: One or more runs failed; what finished stays in the ledger.
     """
     ledger = Ledger(home)
@@ -114,11 +116,19 @@ def train(
         record = ledger.run(run.run_id)
         if not resume:
             record.clear()
+        _check_settings(run, record)
         if record.done() is not None:
             reused.add(run.run_id)
             progress.line(f"{run.archetype:<10} {run.model_type}: reusing the finished run {run.run_id}")
         else:
             open_runs.append(run)
+    others = len(ledger.runs()) - sum(ledger.run(run.run_id).settings() is not None for run in runs)
+    if others and reused != {run.run_id for run in runs}:
+        new = sum(ledger.run(run.run_id).settings() is None for run in open_runs)
+        progress.line(
+            f"{len(reused)} finished runs are reused, {len(open_runs) - new} go on and {new} are new;"
+            f" {others} runs of this home have other settings or code and stay as they are"
+        )
     if open_runs:
         cpus = parallel * (1 + max(run.helpers for run in open_runs))
         start = session or (lambda: local_ray(cpus))
@@ -150,16 +160,16 @@ def local_ray(cpus: int) -> Iterator[None]:
     # which stops everything in order, must hold throughout.
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with ray_session(num_cpus=cpus, variables=_WORKER_VARIABLES):
-            _handle_sigterm(handler)
+        with ray_session(num_cpus=cpus, variables=WORKER_VARIABLES):
+            handle_sigterm(handler)
             yield
     except RaySessionError as error:
         raise ExperimentError(str(error)) from error
     finally:
-        _handle_sigterm(handler)
+        handle_sigterm(handler)
 
 
-def _handle_sigterm(handler: Any) -> None:
+def handle_sigterm(handler: Any) -> None:
     """Puts a handler of SIGTERM in place, where Python can: in the main thread, for a handler it knows."""
     if handler is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
@@ -235,6 +245,16 @@ def _fit(
 
 def _trial_folder(trial: Any) -> str:
     return str(trial.config["cell"]["run_id"])
+
+
+def _check_settings(run: Run, record: RunRecord) -> None:
+    """Refuses a folder of the ledger whose settings are not those that its name stands for."""
+    kept = record.settings()
+    if kept is not None and Run(kept).hash != run.hash:
+        raise UsageError(
+            f"{record.folder / 'run.json'} was changed by hand: its settings are not those of the run's name;"
+            " put the file back, or start the runs anew with --no-resume"
+        )
 
 
 def _resume_from(run: Run, record: RunRecord, progress: Progress) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,16 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+FILES = ("cluster.yaml", "cluster-on-premise.yaml")
+
+
+def completed(name: str) -> dict[str, Any]:
+    """A file as Ray completes it before it starts anything."""
+    from ray.autoscaler._private.util import prepare_config
+
+    return dict(prepare_config(yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))))
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +38,54 @@ def prepared(cluster: dict[str, Any]) -> dict[str, Any]:
     return dict(prepare_config(copy.deepcopy(cluster)))
 
 
-def test_ray_accepts_it(prepared: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_ray_accepts_it(name: str) -> None:
     from ray.autoscaler._private.util import validate_config
 
-    validate_config(prepared)
+    validate_config(completed(name))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_the_service_needs_is_set_before_ray_starts(name: str, tmp_path: Path) -> None:
+    from serve.haproxy import haproxy_environment
+
+    for kind in ("head_start_ray_commands", "worker_start_ray_commands"):
+        *_, start = completed(name)[kind]
+        variables = start[: start.index("ray start")]
+        for variable in ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_THROUGHPUT_OPTIMIZED"):
+            assert f"{variable}={haproxy_environment(tmp_path)[variable]}" in variables, kind
+
+
+def test_the_two_files_differ_in_what_concerns_the_machines_only() -> None:
+    cloud, own = (completed(name) for name in FILES)
+    assert own["file_mounts"] == cloud["file_mounts"]
+    assert own["setup_commands"] == cloud["head_setup_commands"] == cloud["worker_setup_commands"]
+    assert own["worker_start_ray_commands"] == cloud["worker_start_ray_commands"]
+    assert own["docker"]["image"] == cloud["docker"]["image"]
+    assert own["max_workers"] == len(own["provider"]["worker_ips"])
+
+
+def planned(cluster: dict[str, Any], demand: list[dict[str, Any]]) -> dict[str, int]:
+    """Nodes that Ray's autoscaler would start for a demand while only the head runs."""
+    from ray.autoscaler._private import resource_demand_scheduler as scheduler
+    from ray.autoscaler._private.node_provider_availability_tracker import NodeAvailabilitySummary
+
+    scorer = partial(
+        scheduler._default_utilization_scorer, node_availability_summary=NodeAvailabilitySummary({})
+    )
+    kinds = cluster["available_node_types"]
+    nodes, _ = scheduler.get_nodes_for(kinds, {"head": 1}, "head", cluster["max_workers"], demand, scorer)
+    return dict(nodes)
+
+
+def test_the_demand_of_54_runs_starts_gpu_workers(prepared: dict[str, Any]) -> None:
+    # A quarter of a GPU each: 13.5 GPUs are wanted, 4 workers are allowed.
+    assert planned(prepared, [{"CPU": 1.0, "GPU": 0.25}] * 54) == {"gpu_worker": 4}
+    # Eight runs at a time fill two GPUs.
+    assert planned(prepared, [{"CPU": 1.0, "GPU": 0.25}] * 8) == {"gpu_worker": 2}
+    # Runs without a GPU start CPU workers of 16 CPUs, no GPU ones.
+    assert planned(prepared, [{"CPU": 1.0}] * 32) == {"cpu_worker": 2}
+    assert planned(prepared, []) == {}
 
 
 def test_ray_refuses_a_mistyped_key(prepared: dict[str, Any]) -> None:

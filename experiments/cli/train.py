@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from experiments.cli import common
 from experiments.errors import UsageError
 
 if TYPE_CHECKING:
-    from experiments.matrix import Request
+    from experiments.matrix import Request, Run
 
 RESUME_HINT = "finished runs are kept; run the same command again to continue from the last checkpoints"
 
@@ -68,6 +69,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="reuse finished runs and continue broken ones (default); --no-resume starts anew",
     )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="a running Ray cluster, auto for this machine's (default: a Ray of the command's own)",
+    )
+    parser.add_argument(
+        "--storage-path",
+        metavar="PLACE",
+        help="shared folder or URI for checkpoints, such as s3://bucket/runs (default: in --home)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan and do nothing")
     parser.add_argument("--json", action="store_true", help="the plan of --dry-run as JSON")
     common.add_seed(parser)
@@ -81,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
     request = _request(args)
     if not args.dry_run:
-        _check_device(request.device)
+        _check_device(request.device, args.address is not None)
     runs = matrix.resolve(request)
     home = args.home.expanduser().absolute() if args.dry_run else common.check_home(args)
     rows = matrix.plan_rows(runs, tuning.states(home, runs))
@@ -90,8 +101,17 @@ def run(args: argparse.Namespace) -> int:
         return 0
     progress = common.console()
     progress.line(f"training {len(runs)} runs, {args.parallel} at a time, into {args.home}")
-    with common.stoppable():
-        trained = tuning.train(home, runs, progress, parallel=args.parallel, resume=args.resume)
+    storage = _storage(args.storage_path)
+    with common.stoppable(), _ray(args, runs, storage) as session:
+        trained = tuning.train(
+            home,
+            runs,
+            progress,
+            parallel=args.parallel,
+            resume=args.resume,
+            storage=storage,
+            session=session,
+        )
         with common.workshop(args, home, progress, args.seed) as shop:
             for result in trained:
                 pipeline.register(shop, result)
@@ -138,11 +158,44 @@ def _lane(args: argparse.Namespace, settings: Any) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def _check_device(device: str) -> None:
+def _storage(place: str | None) -> str | None:
+    """The place of checkpoints, absolute, and writable from here."""
+    from experiments import checkpoint_store
+
+    if place is None:
+        return None
+    storage = place if "://" in place else str(Path(place).expanduser().absolute())
+    checkpoint_store.check_writable(storage)
+    return storage
+
+
+@contextlib.contextmanager
+def _ray(args: argparse.Namespace, runs: Sequence[Run], storage: str | None) -> Iterator[Any]:
+    """Joins the cluster of ``--address`` for as long as the block lasts, and checks the plan on it.
+
+    Yields:
+        What `tuning.train` takes as session: None lets it start a Ray of its own.
+    """
+    if args.address is None:
+        yield None
+        return
+    from experiments import cluster
+
+    cpus = 1 + max(run.helpers for run in runs)
+    gpu = any(run.settings["trial"]["device"] != "cpu" for run in runs)
+    with cluster.joined(args.address) as there:
+        cluster.check_plan(there, cpus=cpus, gpu=gpu, storage=storage, dsn=args.dsn)
+        cluster.check_nodes(there, storage)
+        yield contextlib.nullcontext
+
+
+def _check_device(device: str, elsewhere: bool) -> None:
     if device == "cpu":
         return
     if not device.startswith("cuda"):
         raise UsageError(f"--device {device} is not known; give cpu, cuda or cuda:N")
+    if elsewhere:
+        return  # the cluster's nodes are asked when they are known
     import torch
 
     if not torch.cuda.is_available():
