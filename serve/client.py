@@ -90,6 +90,34 @@ class DecisionClient:
         """
         return self._ask("POST", "/v1/decide", request)
 
+    def decide_pack(
+        self,
+        archetype: str,
+        view: Any,
+        units: Sequence[Any],
+        state: str | None = None,
+        version: int | None = None,
+    ) -> dict[str, Any]:
+        """Decide for a whole pack, whose members' minds remember.
+
+        Args:
+            archetype: whose pack it is.
+            view: the fight, a `WorldView` or its JSON.
+            units: ids of the members, in the same order throughout a fight.
+            state: `state` of the last answer; None for the first decision of a fight.
+            version: a given version; the deployed one unless given.
+
+        Returns:
+            `decisions`, one for each member, `state` to send with the next decision, and `state_step`.
+
+        Raises:
+            DecisionError: as for `decide`; 409: the state is of another version of the model.
+        """
+        request = {"archetype": archetype, "model_type": "team_coordination", "view": view, "units": units}
+        given = {"state": state, "version": version}
+        request |= {name: value for name, value in given.items() if value is not None}
+        return self._ask("POST", "/v1/decide", request)
+
     def infer(
         self, archetype: str, model_type: str, inputs: Mapping[str, np.ndarray], version: int | None = None
     ) -> dict[str, np.ndarray]:

@@ -32,11 +32,13 @@ class Head:
         name: combat, movement, skill, pack or control; the action contract has the version of that name.
         inputs: names and shapes behind the batch axis, without carried state.
         choice: the output that is the action.
+        scores: the output that values the actions, None where there are no few of them.
     """
 
     name: str
     inputs: Shapes
     choice: str = "action"
+    scores: str | None = "q_values"
 
 
 def _masked(actions: int) -> Shapes:
@@ -46,7 +48,7 @@ def _masked(actions: int) -> Shapes:
 HEADS: Mapping[str, Head] = MappingProxyType(
     {
         "combat_dqn": Head("combat", _masked(NUM_COMBAT_ACTIONS)),
-        "movement_ppo": Head("movement", _masked(NUM_MOVEMENT_ACTIONS)),
+        "movement_ppo": Head("movement", _masked(NUM_MOVEMENT_ACTIONS), scores="probabilities"),
         "skill_dqn": Head(
             "skill",
             {
@@ -56,8 +58,10 @@ HEADS: Mapping[str, Head] = MappingProxyType(
                 "action_mask": (NUM_SKILL_ACTIONS,),
             },
         ),
-        "team_coordination": Head("pack", {"local": (LOCAL_SIZE,), "action_mask": (NUM_PACK_ORDERS,)}),
-        "soft_actor_critic": Head("control", {"obs": (OBS_SIZE,)}, choice="control"),
+        "team_coordination": Head(
+            "pack", {"local": (LOCAL_SIZE,), "action_mask": (NUM_PACK_ORDERS,)}, scores="probabilities"
+        ),
+        "soft_actor_critic": Head("control", {"obs": (OBS_SIZE,)}, choice="control", scores=None),
     }
 )
 """The model types that act; the others perceive."""

@@ -156,10 +156,11 @@ def _check_head(version: ServedVersion, signature: Signature) -> None:
     if head is None:
         return
     seen = {name: port.shape for name, port in signature.asked.items()}
-    if seen != head.inputs or head.choice not in signature.outputs:
+    needed = {head.choice, *([head.scores] if head.scores else [])}
+    if seen != head.inputs or not needed <= signature.outputs.keys():
         raise ModelError(
             f"{version.name}: the ONNX file has inputs {seen} and outputs {list(signature.outputs)}, "
-            f"expected {dict(head.inputs)} and '{head.choice}'; export it with this release"
+            f"expected {dict(head.inputs)} and {sorted(needed)}; export it with this release"
         )
 
 

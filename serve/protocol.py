@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -13,18 +13,16 @@ import numpy as np
 
 from envs.contracts import (
     ARCHETYPES,
-    COMBAT_ACTIONS,
     MODEL_TYPES,
     NUM_COMBAT_ACTIONS,
     OBS_SIZE,
     ContractError,
-    Order,
     WorldView,
     check_masks,
     check_observations,
-    combat_orders,
-    observe,
 )
+from serve.heads import HEADS
+from serve.sight import Sight, action_name, acts, see
 
 DEFAULT_MODEL_TYPE = "combat_dqn"
 _KEYS = frozenset(
@@ -76,22 +74,31 @@ class DecisionBatch:
     Attributes:
         requests: the checked requests.
         bare: the body was one request, not a list; the answer is then bare too.
-        observations: float32 (request, 64).
-        masks: float32 (request, 10), 1 where legal.
-        orders: int32 (viewed request, 10, 5), the order behind each action, for requests with a view.
-        order_row: index into `orders` for each request, -1 without a view.
+        observations: float32 (request, 64), of combat minds only.
+        masks: float32 (request, 10), 1 where legal; of combat minds only.
+        sights: by model type what the units of its views see, and what orders they have.
+        place: row of each request in the sight of its model type, -1 without a view.
     """
 
     requests: list[DecisionRequest]
     bare: bool
     observations: np.ndarray
     masks: np.ndarray
-    orders: np.ndarray
-    order_row: list[int]
+    sights: dict[str, Sight]
+    place: list[int]
 
-    def rows(self, which: list[int] | None) -> dict[str, np.ndarray]:
-        """Inputs of a combat mind for some requests, None for all."""
-        if which is None:
+    def rows(self, which: list[int]) -> Mapping[str, np.ndarray]:
+        """Inputs of the mind that some requests, all for one model type, are for.
+
+        Args:
+            which: indices of the requests.
+        """
+        model_type = self.requests[which[0]].model_type
+        if model_type != DEFAULT_MODEL_TYPE:
+            places = [self.place[index] for index in which]
+            inputs = self.sights[model_type].inputs
+            return {name: values[places] for name, values in inputs.items()}
+        if len(which) == len(self.requests):
             return {"obs": self.observations, "action_mask": self.masks}
         return {"obs": self.observations[which], "action_mask": self.masks[which]}
 
@@ -160,10 +167,10 @@ def read_decisions(
         bare=bare,
         observations=np.empty((len(rows), OBS_SIZE), np.float32),
         masks=np.ones((len(rows), NUM_COMBAT_ACTIONS), np.float32),
-        orders=np.empty((0, NUM_COMBAT_ACTIONS, 5), np.int32),
-        order_row=[-1] * len(rows),
+        sights={},
+        place=[-1] * len(rows),
     )
-    viewed: list[int] = []
+    viewed: dict[str, list[int]] = {}
     given: list[int] = []
     for index, row in enumerate(rows):
         try:
@@ -175,18 +182,20 @@ def read_decisions(
                 if row.get("action_mask") is not None:
                     batch.masks[index] = check_masks([row["action_mask"]], 1)
             else:
-                batch.order_row[index] = len(viewed)
-                viewed.append(index)
+                alike = viewed.setdefault(request.model_type, [])
+                batch.place[index] = len(alike)
+                alike.append(index)
         except (RequestError, ContractError) as error:
             raise _at(index, bare, error) from None
     if given:
         batch.observations[given] = _read_observations(rows, given, bare)
-    if viewed:
-        views = [view for view in (batch.requests[index].view for index in viewed) if view is not None]
-        units = [batch.requests[index].unit for index in viewed]
-        batch.observations[viewed] = observe(views, units)
-        batch.orders, legal = combat_orders(views, units)
-        batch.masks[viewed] = legal
+    for model_type, indices in viewed.items():
+        views = [view for view in (batch.requests[index].view for index in indices) if view is not None]
+        sight = see(model_type, views, [batch.requests[index].unit for index in indices])
+        batch.sights[model_type] = sight
+        if model_type == DEFAULT_MODEL_TYPE:
+            batch.observations[indices] = sight.inputs["obs"]
+            batch.masks[indices] = sight.inputs["action_mask"]
     return batch
 
 
@@ -197,9 +206,17 @@ def _read_request(row: Any, archetypes: Collection[str]) -> DecisionRequest:
     if unknown:
         raise RequestError(_unknown("key", sorted(unknown)[0], tuple(sorted(_KEYS))))
     archetype, model_type, version = read_model_name(row, archetypes)
-    if model_type != DEFAULT_MODEL_TYPE:
+    if model_type not in HEADS:
         raise RequestError(
-            f"model_type: {model_type} answers through POST /v2/models/{archetype}-{model_type}/infer"
+            f"model_type: {model_type} perceives and decides nothing; "
+            f"ask POST /v2/models/{archetype}-{model_type}/infer"
+        )
+    if HEADS[model_type].name == "pack":
+        raise RequestError(f"model_type: {model_type} is asked for a whole pack, in a body of its own")
+    if model_type != DEFAULT_MODEL_TYPE and "observation" in row:
+        raise RequestError(
+            f"observation: {model_type} needs a 'view' and 'unit'; "
+            f"its own inputs are taken by POST /v2/models/{archetype}-{model_type}/infer"
         )
     explain = row.get("explain", False)
     if not isinstance(explain, bool):
@@ -287,32 +304,42 @@ def group(requests: list[DecisionRequest], key: Callable[[DecisionRequest], _T])
     return groups
 
 
-def answer(
-    batch: DecisionBatch, index: int, version: int, action: int, q_values: np.ndarray
-) -> dict[str, Any]:
-    """Return one decision as plain JSON.
+def answers(
+    batch: DecisionBatch, which: list[int], version: int, outputs: Mapping[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """Return the decisions of requests that one model answered, as plain JSON.
 
     Args:
         batch: the requests.
-        index: which of them.
+        which: indices of those that were answered, all of one model type.
         version: version of the model that decided.
-        action: index into `COMBAT_ACTIONS`.
-        q_values: float32 (10,).
+        outputs: of the model, rows in the order of `which`.
     """
-    request = batch.requests[index]
-    decision: dict[str, Any] = {
-        "archetype": request.archetype,
-        "model_type": request.model_type,
-        "model_version": version,
-        "action": action,
-        "action_name": COMBAT_ACTIONS[action],
-    }
-    if request.view is not None:
-        row = batch.orders[batch.order_row[index], action]
-        decision["order"] = Order.from_row(request.view, row).to_json()
-    if request.explain:
-        decision["q_values"] = q_values.tolist()
-    return decision
+    model_type = batch.requests[which[0]].model_type
+    head = HEADS[model_type]
+    seen = [at for at, index in enumerate(which) if batch.place[index] >= 0]
+    ordered: dict[int, dict[str, Any]] = {}
+    if seen:
+        places = [batch.place[which[at]] for at in seen]
+        chosen = {head.choice: outputs[head.choice][seen]}
+        ordered = dict(zip(seen, acts(model_type, batch.sights[model_type], places, chosen), strict=True))
+    found = []
+    for at, index in enumerate(which):
+        request = batch.requests[index]
+        decision: dict[str, Any] = {
+            "archetype": request.archetype,
+            "model_type": model_type,
+            "model_version": version,
+        }
+        if at in ordered:
+            decision.update(ordered[at])
+        else:
+            action = int(outputs[head.choice][at])
+            decision.update(action=action, action_name=action_name(model_type, action))
+        if request.explain and head.scores is not None:
+            decision[head.scores] = outputs[head.scores][at].tolist()
+        found.append(decision)
+    return found
 
 
 def _unknown(what: str, seen: Any, known: tuple[str, ...]) -> str:

@@ -51,6 +51,11 @@ class ServeSettings:
         return self.home / "serve" / "manifest.json"
 
     @property
+    def state_key_path(self) -> Path:
+        """The key that signs what packs remember."""
+        return self.home / "serve" / "state.key"
+
+    @property
     def artifact_root(self) -> str:
         """Root of the content-addressed store."""
         return self.artifacts or str(self.home / "artifacts")

@@ -13,12 +13,14 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from envs.contracts import ACTION_VERSION, ACTION_VERSIONS, OBS_VERSION, VIEW_VERSION
+from envs.contracts import ACTION_VERSION, ACTION_VERSIONS, OBS_VERSION, VIEW_VERSION, ContractError
 from serve.engine import BusyError, DecisionEngine
 from serve.inference_door import InferenceDoor, Tensors
 from serve.models import ModelError
-from serve.protocol import RequestError, answer, group, read_decisions, read_json, read_model_name
+from serve.pack import PACK_MODEL_TYPE, PackStates, read_pack
+from serve.protocol import RequestError, answers, group, read_decisions, read_json, read_model_name
 from serve.settings import ServeSettings
+from serve.sight import acts, see
 from serve.table import ModelTable, UnknownModelError
 from serve.watcher import RegistryDownError, RegistryWatcher
 
@@ -56,6 +58,7 @@ class DecisionApp:
             "/healthz": ("GET", self._health),
         }
         self._inference = InferenceDoor(settings, engine, table)
+        self._states = PackStates(settings.state_key_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -110,24 +113,49 @@ class DecisionApp:
 
     async def _decide(self, body: bytes) -> Reply:
         started = time.perf_counter()
-        batch = read_decisions(read_json(body), self._settings.max_requests, self._table.archetypes)
+        data = read_json(body)
+        if data.get("model_type") == PACK_MODEL_TYPE:
+            return 200, {**await self._decide_pack(data), "server_ms": _since(started)}
+        batch = read_decisions(data, self._settings.max_requests, self._table.archetypes)
         groups = group(batch.requests, lambda r: self._table.resolve(r.archetype, r.model_type, r.version))
         if len(groups) == 1:
-            (model,) = groups
-            answers = [await self._engine.decide(model, batch.rows(None))]
+            ((model, rows),) = groups.items()
+            outputs = [await self._engine.decide(model, batch.rows(rows))]
         else:
-            answers = await asyncio.gather(
+            outputs = await asyncio.gather(
                 *(self._engine.decide(model, batch.rows(rows)) for model, rows in groups.items())
             )
         decisions: list[Any] = [None] * len(batch.requests)
-        for (model, rows), outputs in zip(groups.items(), answers, strict=True):
-            version, q_values, actions = model.version.version, outputs["q_values"], outputs["action"]
-            for at, (row, action) in enumerate(zip(rows, actions.tolist(), strict=True)):
-                decisions[row] = answer(batch, row, version, action, q_values[at])
-        server_ms = round(1e3 * (time.perf_counter() - started), 3)
+        for (model, rows), found in zip(groups.items(), outputs, strict=True):
+            for row, decision in zip(rows, answers(batch, rows, model.version.version, found), strict=True):
+                decisions[row] = decision
         if batch.bare:
-            return 200, {**decisions[0], "server_ms": server_ms}
-        return 200, {"decisions": decisions, "server_ms": server_ms}
+            return 200, {**decisions[0], "server_ms": _since(started)}
+        return 200, {"decisions": decisions, "server_ms": _since(started)}
+
+    async def _decide_pack(self, data: dict[str, Any]) -> dict[str, Any]:
+        try:
+            asked = read_pack(data, self._table.archetypes)
+        except ContractError as error:
+            raise RequestError(str(error)) from None
+        model = self._table.resolve(asked.archetype, PACK_MODEL_TYPE, asked.version)
+        version, signature = model.version, model.signature
+        if asked.state is None:
+            step, state = 0, signature.first_state(len(asked.ids))
+        else:
+            step, state = self._states.read(asked.state, version.sha256, asked.ids, signature)
+        sight = see(PACK_MODEL_TYPE, [asked.view] * len(asked.units), asked.units)
+        outputs = await self._engine.decide(model, {**sight.inputs, **state})
+        acted = acts(PACK_MODEL_TYPE, sight, range(len(asked.units)), outputs)
+        carried = {own: outputs[after] for own, after in signature.state.items()}
+        return {
+            "archetype": asked.archetype,
+            "model_type": PACK_MODEL_TYPE,
+            "model_version": version.version,
+            "decisions": [{"unit": unit, **act} for unit, act in zip(asked.ids, acted, strict=True)],
+            "state": self._states.write(version.sha256, asked.ids, step + 1, carried, signature),
+            "state_step": step + 1,
+        }
 
     async def _load_candidate(self, body: bytes) -> Reply:
         data = read_json(body)
@@ -166,6 +194,10 @@ class DecisionApp:
             "registry": self._watcher.state,
             "engine": self._engine.statistics(),
         }
+
+
+def _since(started: float) -> float:
+    return round(1e3 * (time.perf_counter() - started), 3)
 
 
 async def _read_body(receive: Receive, limit: int) -> bytes:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.contracts import ARCHETYPES, WorldView, combat_orders, observe
-from serve.protocol import DecisionBatch, RequestError, answer, read_decisions, read_json, read_model_name
+from serve.heads import HEADS
+from serve.protocol import DecisionBatch, RequestError, answers, read_decisions, read_json, read_model_name
 from tests.serve.views import duel
 
 OBSERVATION = [k / 64 for k in range(64)]
@@ -23,6 +24,10 @@ def read(data: Any, limit: int = 8) -> DecisionBatch:
 
 def bare(**changes: Any) -> dict[str, Any]:
     return {"archetype": "tank", "observation": OBSERVATION} | changes
+
+
+def chosen(action: int) -> dict[str, np.ndarray]:
+    return {"q_values": np.arange(10, dtype=np.float32)[None], "action": np.array([action])}
 
 
 def test_a_bare_request() -> None:
@@ -57,12 +62,12 @@ def test_views_and_bare_observations_keep_their_rows_in_one_body() -> None:
     assert batch.observations[2].tolist() == [0.5] * 64
     assert (batch.observations[3] == seen[1]).all()
     assert (batch.masks[[1, 3]] == legal).all()
-    assert batch.order_row == [-1, 0, -1, 1]
+    assert batch.place == [-1, 0, -1, 1]
 
 
 def test_an_answer_with_a_view_holds_a_concrete_order() -> None:
     batch = read({"archetype": "tank", "view": duel(1), "unit": "t1"})
-    decision = answer(batch, 0, 4, 1, np.zeros(10, np.float32))
+    (decision,) = answers(batch, [0], 4, chosen(1))
     assert decision["action_name"] == "attack_nearest"
     assert decision["model_version"] == 4
     assert decision["order"]["kind"] == "attack"
@@ -72,9 +77,37 @@ def test_an_answer_with_a_view_holds_a_concrete_order() -> None:
 
 def test_an_explained_answer_holds_the_q_values() -> None:
     batch = read(bare(explain=True))
-    decision = answer(batch, 0, 1, 9, np.arange(10, dtype=np.float32))
+    (decision,) = answers(batch, [0], 1, chosen(9))
     assert decision["q_values"] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert "order" not in decision
+
+
+@pytest.mark.parametrize(
+    ("model_type", "action", "name", "order"),
+    [
+        ("movement_ppo", 3, "E", {"kind": "steer", "direction": [1, 0]}),
+        ("skill_dqn", 0, "attack:enemy_0", {"kind": "attack", "target": "e1"}),
+        (
+            "soft_actor_critic",
+            [0.0, -1.0, 0.0, 0.0, 0.0],
+            "steer",
+            {"kind": "steer", "target": "e1", "direction": [0, -1]},
+        ),
+    ],
+)
+def test_every_acting_mind_is_asked_by_a_view(
+    model_type: str, action: Any, name: str, order: dict[str, Any]
+) -> None:
+    one = {"archetype": "tank", "model_type": model_type, "view": duel(3), "unit": "t1"}
+    batch = read({"requests": [bare(), one, bare(), one | {"unit": "e1"}]})
+    inputs = batch.rows([3, 1])
+    assert all(len(values) == 2 for values in inputs.values())
+    seen = next(values for key, values in inputs.items() if key.startswith("obs"))
+    assert (seen == observe([WorldView.from_json(duel(3))] * 2, [1, 0])).all()
+    head = HEADS[model_type]
+    decision = answers(batch, [1], 2, {head.choice: np.array([action])})[0]
+    assert (decision["action"], decision["action_name"], decision["order"]) == (action, name, order)
+    assert (decision["model_type"], decision["model_version"]) == (model_type, 2)
 
 
 NESTED = b'{"requests": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -129,6 +162,15 @@ def test_bytes_that_are_no_json_object_are_refused(body: bytes, line: str) -> No
         ({"action_mask": [0] * 10}, "action_mask: at least one action must be legal"),
         ({"action_mask": [2] * 10}, "action_mask: every value must be 0 (illegal) or 1 (legal)"),
         ({"action_mask": "1111111111"}, "action_mask: expected 10 values of 0 or 1"),
+        ({"model_type": "skill_dqn"}, "observation: skill_dqn needs a 'view' and 'unit'; its own inputs are"),
+        (
+            {"model_type": "spatial_vit"},
+            "model_type: spatial_vit perceives and decides nothing; ask POST /v2/",
+        ),
+        (
+            {"model_type": "team_coordination"},
+            "model_type: team_coordination is asked for a whole pack, in a",
+        ),
         ({"explain": 1}, "explain: expected true or false, got a number"),
         ({"observations": []}, "unknown key 'observations'; did you mean 'observation'?"),
         ({"view": duel()}, "expected either 'observation' (64 numbers) or 'view' and 'unit', got both"),

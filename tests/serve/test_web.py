@@ -152,7 +152,7 @@ def test_many_requests_of_two_models_are_answered_in_order(door: Door) -> None:
             "/v1/decide",
             {"archetype": "tank", "model_type": "skill_dqn", "observation": OBSERVATION},
             422,
-            "model_type: skill_dqn answers through POST /v2/models/tank-skill_dqn/infer",
+            "observation: skill_dqn needs a 'view' and 'unit'",
         ),
         (
             "POST",

@@ -119,6 +119,45 @@ def counter() -> bytes:
     )
 
 
+def tiny_pack() -> bytes:
+    """Return a mind of a pack: it takes order 0 at first and, if legal, order 1 from its third decision on.
+
+    Its memory `state_h` counts decisions.
+    """
+    constants = [
+        numpy_helper.from_array(np.array([[1.0]], np.float32), "one"),
+        numpy_helper.from_array(np.array([[0, 0.3, 0, 0, 0, 0, 0, 0]], np.float32), "gain"),
+        numpy_helper.from_array(np.array([[0.8, 0.1, 0, 0, 0, 0, 0, 0]], np.float32), "start"),
+    ]
+    nodes = [
+        helper.make_node("Add", ["state_h", "one"], ["next_h"]),
+        helper.make_node("MatMul", ["next_h", "gain"], ["grown"]),
+        helper.make_node("Add", ["grown", "start"], ["raw"]),
+        helper.make_node("Mul", ["raw", "action_mask"], ["probabilities"]),
+        helper.make_node("ArgMax", ["probabilities"], ["action"], axis=1, keepdims=0),
+        helper.make_node("Identity", ["local"], ["seen"]),
+    ]
+    number = TensorProto.FLOAT
+    return made(
+        "team_coordination",
+        nodes,
+        [("local", number, (70,)), ("action_mask", number, (8,)), ("state_h", number, (1,))],
+        [
+            ("probabilities", number, (8,)),
+            ("action", TensorProto.INT64, ()),
+            ("next_h", number, (1,)),
+            ("seen", number, (70,)),
+        ],
+        constants,
+        {
+            "state": [["state_h", "next_h"]],
+            "choice": "action",
+            "mask": ["action_mask", "probabilities"],
+            "illegal": 0.0,
+        },
+    )
+
+
 def favourite(action: int) -> np.ndarray:
     """Return a bias under which a mind takes `action` wherever it is legal, else the lowest legal one."""
     bias = -0.1 * np.arange(10, dtype=np.float32)
