@@ -22,6 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--epochs", type=common.positive_int, default=1, help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--warm-up",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="import and compile before the clock runs (default); --no-warm-up: as a first run sees it",
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
     common.add_archetypes_file(parser)
     common.add_seed(parser)
@@ -32,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains each type for some epochs in this process, prints the table and writes the flame graphs."""
     from experiments import matrix
-    from experiments.profiling.measure import profile
+    from experiments.profiling.measure import profile, warm_up
 
     _check_device(args.device)
     common.use_archetypes_file(args)
@@ -52,6 +58,9 @@ def run(args: argparse.Namespace) -> int:
             def tell(line: str, name: str = run.model_type) -> None:
                 print(f"{name}: {line}", file=sys.stderr, flush=True)
 
+            if args.warm_up:
+                tell("warming up")
+                warm_up(run)
             tell("building")
             one = profile(run, tell)
             found.append(one)
@@ -91,7 +100,7 @@ def profile_lines(found: list[Any], pages: list[Path]) -> list[str]:
             for name, seconds in one.phases.items()
             if seconds / one.wall_s >= 0.0005
         ]
-        rows.append(["sum", f"{sum(one.phases.values()):.2f}", "100.0%", f"{one.epochs} epochs"])
+        rows.append(["sum", f"{sum(one.phases.values()):.2f}", "100.0%", _epochs(one)])
         lines += [*table([one.model_type, "seconds", "share", "what it is"], rows, right={1, 2})]
         lines += [f"flame graph: {page}", ""]
     return lines[:-1]
@@ -101,12 +110,12 @@ def _write(one: Any, home: Path, args: argparse.Namespace) -> Path:
     from experiments.machine import processor
     from experiments.profiling import flame
 
-    root = flame.tree(one.stacks, f"{one.model_type}, {one.epochs} epochs")
+    root = flame.tree(one.stacks, f"{one.model_type}, {_epochs(one)}")
     where = processor() if args.device == "cpu" else f"{args.device}, {processor()}"
     text = flame.flame_page(
         root,
         title=f"Where training time goes: {one.model_type}",
-        summary=f"{args.archetype}, profile {args.profile}, {one.epochs} epochs, {one.wall_s:.1f} s; {where}",
+        summary=f"{args.archetype}, profile {args.profile}, {_epochs(one)}, {one.wall_s:.1f} s; {where}",
         phases=list(one.phases.items()),
         legend=(
             "Width is wall time of the training thread, sampled every 5 ms; what is called hangs below its "
@@ -114,6 +123,10 @@ def _write(one: Any, home: Path, args: argparse.Namespace) -> Path:
         ),
     )
     return flame.write_page(home / "profile" / f"{one.model_type}.html", text)
+
+
+def _epochs(one: Any) -> str:
+    return "1 epoch" if one.epochs == 1 else f"{one.epochs} epochs"
 
 
 def _check_device(device: str) -> None:

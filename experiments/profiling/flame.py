@@ -72,7 +72,7 @@ def flame_page(
     depth = _draw(root, root.seconds or 1.0, 0.0, 0, frames)
     total = sum(spent for _, spent in phases) or 1.0
     bar = "".join(
-        f'<div class="phase p{number % 8}" style="width:{100 * spent / total:.3f}%" '
+        f'<div class="phase p{number % 11}" style="width:{100 * spent / total:.3f}%" '
         f'title="{escape(name)}: {spent:.2f} s, {spent / total:.1%}"><span>{escape(name)} '
         f"{spent / total:.0%}</span></div>"
         for number, (name, spent) in enumerate(phases)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.matrix import Run
+from experiments.matrix import Request, Run, resolve
 from experiments.profiling.sampler import Sampler, Stack
 
 PHASES = {
@@ -60,6 +60,28 @@ class Profile:
     wall_s: float
     phases: dict[str, float]
     stacks: dict[Stack, float]
+
+
+def warm_up(run: Run) -> None:
+    """Has a run's code imported and compiled, so that a short profile does not show just that.
+
+    Compiled code fits networks and batches of all sizes, so one epoch of the demo profile will do. Minds that
+    learn from recorded rows compile nothing of their own.
+
+    Args:
+        run: What will be profiled.
+    """
+    if run.settings["kind"] == "supervised":
+        return
+    from policies.training import build_trainer
+
+    device = run.settings["trial"]["device"]
+    (small,) = resolve(Request((run.archetype,), (run.model_type,), epochs=1, device=device))
+    trainer = build_trainer(small.settings["trial"])
+    try:
+        trainer.train_epoch()
+    finally:
+        trainer.stop()
 
 
 def profile(run: Run, tell: Callable[[str], None] = lambda line: None) -> Profile:

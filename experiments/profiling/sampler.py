@@ -18,8 +18,11 @@ from types import FrameType, TracebackType
 
 INTERVAL_S = 0.005
 _ROOT = f"{Path(__file__).resolve().parents[2]}{os.sep}"
-# torch calls every module through two functions of its own, which would double the depth of each graph.
+# Python imports through several functions a module, and torch calls a module through two: depth without news.
 _PLUMBING = {(name, "torch/nn/modules/module.py") for name in ("_wrapped_call_impl", "_call_impl")}
+_PLUMBING_FILES = ("<frozen importlib", "importlib/")
+_COMPILER = "(numba/core/"
+COMPILING = "compiling (numba)"
 
 Stack = tuple[str, ...]
 """Frames from the outermost to the innermost, ``function (file)``; the last names the line of source."""
@@ -78,14 +81,17 @@ class Sampler:
             if name:
                 stack.append(name)
             below = below.f_back
-        return tuple(reversed(stack))
+        stack.reverse()
+        # What the compiler does inside is not ours to change; that it compiles is.
+        inside = next((place for place, name in enumerate(stack) if _COMPILER in name), len(stack))
+        return (*stack[:inside], COMPILING) if inside < len(stack) else tuple(stack)
 
     def _name(self, function: str, file: str) -> str:
         """``function (file)`` with the file's path in its package; empty for plumbing."""
         key = (function, file)
         if key not in self._names:
             path = short_path(file)
-            plumbing = (function.rpartition(".")[2], path) in _PLUMBING
+            plumbing = (function.rpartition(".")[2], path) in _PLUMBING or path.startswith(_PLUMBING_FILES)
             self._names[key] = "" if plumbing else f"{function} ({path})"
         return self._names[key]
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from experiments.profiling.sampler import Sampler, short_path
+from experiments.profiling.sampler import COMPILING, Sampler, short_path
 
 
 def busy(seconds: float) -> None:
@@ -52,3 +52,13 @@ def test_paths_are_those_inside_packages() -> None:
     assert short_path(__file__) == "tests/experiments/profiling/test_sampler.py"
     assert short_path(hashlib.__file__) == "hashlib.py"
     assert short_path(pytest.__file__) == "pytest/__init__.py"
+
+
+def test_a_compiler_is_one_frame_and_imports_are_none() -> None:
+    import numba
+
+    with Sampler(0.002) as sampler:
+        numba.njit(lambda x: x + 1)(1)
+    frames = {frame for stack in sampler.seconds for frame in stack}
+    assert COMPILING in frames
+    assert not any("numba/core/" in frame or "importlib" in frame for frame in frames)
