@@ -6,7 +6,6 @@ Trials never write them: on a cluster they may sit on another machine.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -100,7 +99,7 @@ class MonitoringCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Checkpoint, **info: Any
     ) -> None:
         """Logs a checkpoint that is completely written."""
-        self._guarded(self._checkpoint, _run_id(trial), Path(checkpoint.path))
+        self._guarded(self._checkpoint, _run_id(trial), str(checkpoint.path))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Logs the end of a run with the summary of the ledger."""
@@ -144,9 +143,11 @@ class MonitoringCallback(Callback):
             if event in ("warning", "out_of_memory"):
                 self._progress.line(f"{run_id}: {words}")
 
-    def _checkpoint(self, run_id: str, folder: Path) -> None:
-        epoch = json.loads((folder / "progress.json").read_text(encoding="utf-8"))["epoch"]
-        self._log.write(run_id, "checkpoint", f"epoch {epoch} in {folder}", epoch=epoch, folder=str(folder))
+    def _checkpoint(self, run_id: str, folder: str) -> None:
+        # The ledger's callback comes before this one and has looked inside, wherever the checkpoint lies.
+        latest = self._ledger.run(run_id).latest()
+        epoch = latest[1] if latest else None
+        self._log.write(run_id, "checkpoint", f"epoch {epoch} in {folder}", epoch=epoch, folder=folder)
 
     def _finish(self, run_id: str) -> None:
         summary = self._ledger.run(run_id).done()

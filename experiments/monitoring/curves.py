@@ -24,7 +24,7 @@ GROUPS = {
         "learning_rate", "epsilon", "entropy_coeff", "priority_beta", "replay_rows", "accumulate",
         "curriculum_level",
     ),
-    "cost": (
+    "resources": (
         "epoch_s", "env_steps_per_s", "rows_per_s", "gpu_memory_bytes", "peak_gpu_bytes",
         "peak_process_bytes",
     ),
@@ -46,7 +46,7 @@ def tag(name: str) -> str:
     if "/" in name:
         return name
     if name.startswith("seconds_"):
-        return f"cost/{name}"
+        return f"resources/{name}"
     if name.startswith(("val_", "calibration_")) and name != "val_loss":
         return f"validation/{name}"
     return f"{_GROUP_OF.get(name, 'learning')}/{name}"

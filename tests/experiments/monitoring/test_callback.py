@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from experiments.checkpoint_store import FILES
 from experiments.ledger import Ledger
 from experiments.monitoring.callback import MonitoringCallback, overfitting
 from experiments.monitoring.curves import read_curve
@@ -47,7 +48,8 @@ class Stage:
     def checkpoint(self, epoch: int) -> Path:
         folder = self.home / f"checkpoint-{epoch}"
         folder.mkdir()
-        (folder / "progress.json").write_text(json.dumps({"epoch": epoch}))
+        written = (folder / "progress.json").write_text(json.dumps({"epoch": epoch}))
+        (folder / FILES).write_text(json.dumps({"progress.json": written}))
         self.record.set_latest(str(folder), epoch)
         self.callback.on_checkpoint(0, [], self.trial, SimpleNamespace(path=str(folder)))  # type: ignore[arg-type]
         return folder

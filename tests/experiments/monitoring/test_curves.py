@@ -87,8 +87,8 @@ def test_tags_are_grouped() -> None:
         "play/reward",
         "learning/val_loss",
         "validation/val_accuracy",
-        "cost/seconds_env",
+        "resources/seconds_env",
         "reward_terms/kill",
-        "cost/gpu_memory_bytes",
+        "resources/gpu_memory_bytes",
         "learning/q_max",
     ]
