@@ -5,6 +5,7 @@ Trials never write the ledger: on a cluster they may sit on another machine.
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from typing import Any
 
@@ -130,7 +131,7 @@ class LedgerCallback(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Says that a trial starts once more; a lost machine does not count as a failure of the run."""
-        error = trial.get_pickled_error()
+        error = _error_of(trial)
         text = str(error)
         if isinstance(error, RayActorError) and any(words in text.lower() for words in _NODE_LOST):
             # Tune forgives announced preemptions only: a second lost machine would end the run.
@@ -146,3 +147,13 @@ class LedgerCallback(Callback):
 
     def _record(self, trial: Trial) -> RunRecord:
         return self._ledger.run(trial.config["cell"]["run_id"])
+
+
+def _error_of(trial: Trial) -> BaseException | None:
+    """What ended a trial just now, from its folder on this machine; the storage gets it later."""
+    try:
+        with open(trial.pickled_error_file, "rb") as file:
+            error = pickle.load(file)
+    except (OSError, TypeError, pickle.UnpicklingError, EOFError):
+        return None
+    return error if isinstance(error, BaseException) else None

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray import cloudpickle
 from ray.exceptions import RayActorError, RayTaskError
 
 from experiments import cluster
@@ -49,13 +50,12 @@ def test_an_address_of_another_form_is_refused(address: str) -> None:
 
 
 class FakeTrial:
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, folder: Path) -> None:
         self.config = {"cell": {"run_id": "tank-1"}}
         self.run_metadata = SimpleNamespace(num_failures=1)
-        self._error = error
-
-    def get_pickled_error(self) -> Exception:
-        return self._error
+        self.pickled_error_file = str(folder / "error.pkl")
+        with open(self.pickled_error_file, "wb") as file:
+            cloudpickle.dump(error, file)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_lost_node_is_no_failure_of_the_run(
 ) -> None:
     lines: list[str] = []
     callback = LedgerCallback(Ledger(tmp_path), Progress(lines.append), 0, 1, str(tmp_path))
-    trial: Any = FakeTrial(error)
+    trial: Any = FakeTrial(error, tmp_path)
     callback.on_trial_recover(0, [trial], trial)
     assert trial.run_metadata.num_failures == counted
     assert "tank-1 starts again" in lines[0] and said in lines[0]
