@@ -7,11 +7,11 @@ so that a file written for the whole product loads unchanged and nobody believes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from envs.configuration import ConfigError, Range, load_dataclass, load_yaml, nearest
+from envs.configuration import ConfigError, Range, load_dataclass, load_yaml, nearest, to_plain
 from envs.contracts import MODEL_TYPES
 from envs.curriculum import CurriculumSettings
 
@@ -168,6 +168,22 @@ def _overrides(settings: SettingsFile, source: str, name: str) -> dict[str, dict
     return laid
 
 
+def curriculum_of(settings: SettingsFile, asked: bool | None = None) -> dict[str, Any] | None:
+    """The curriculum that runs are given.
+
+    Args:
+        settings: The checked file.
+        asked: Whether the user wants one, whatever the file says; None leaves it to the file.
+
+    Returns:
+        ``num_levels`` and ``level_thresholds``, or None for none.
+    """
+    wanted = settings.curriculum.enabled if asked is None else asked
+    if not wanted:
+        return None
+    return dict(to_plain(replace(settings.curriculum, enabled=True)))
+
+
 def without_effect(settings: SettingsFile, model_types: Sequence[str] = ("combat_dqn",)) -> list[str]:
     """Lists the keys a file sets that this release does not act on yet, or not for these model types.
 
@@ -175,14 +191,16 @@ def without_effect(settings: SettingsFile, model_types: Sequence[str] = ("combat
         settings: The checked file.
         model_types: Which are to be trained.
     """
+    from experiments.matrix import has_curriculum
     from policies.model_types import MODEL_TYPES as KINDS
 
     steps = any(KINDS[name].algorithm == "supervised" for name in model_types)
+    levels = any(has_curriculum(name) for name in model_types)
     idle: Mapping[str, Any] = {
         "hardware.max_vram_gb": settings.hardware.max_vram_gb,
         "checkpoints.save_frequency": None if steps else settings.checkpoints.save_frequency,
         "checkpoints.keep_last_n": None if steps else settings.checkpoints.keep_last_n,
-        "curriculum.enabled": settings.curriculum.enabled or None,
+        "curriculum.enabled": (settings.curriculum.enabled and not levels) or None,
         "strategies.continuous.enabled": settings.strategies.continuous.enabled or None,
         **{
             f"models.{name}": values or None

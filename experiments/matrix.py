@@ -50,6 +50,8 @@ class Request:
             ``sampler`` and ``checkpoint_replay`` of `policies.settings.Run`.
         overrides: By model type, further settings laid over the profile's, ``{"combat_dqn": {"training":
             {...}, "model": {...}}}``.
+        curriculum: ``num_levels`` and ``level_thresholds`` of `envs.curriculum.CurriculumSettings`, for minds
+            that act on their own; None trains against the traditional AI from the start. Packs have none.
     """
 
     archetypes: tuple[str, ...]
@@ -62,6 +64,7 @@ class Request:
     device: str = "cpu"
     lane: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    curriculum: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -214,9 +217,22 @@ def _acting_trial(request: Request, archetype: str, model_type: str) -> dict[str
         noise=_given(config.exploration_noise, _DEFAULT_NOISE),
         reward_scale=_given(config.reward_scale, 1.0),
         device=request.device,
+        curriculum=request.curriculum if has_curriculum(model_type) else None,
         **_common(request, archetype, model_type),
         **request.lane,
     )
+
+
+def has_curriculum(model_type: str) -> bool:
+    """Whether minds of a type can climb the curriculum's levels: those that act, but for packs.
+
+    Args:
+        model_type: Name.
+    """
+    from policies.model_types import MODEL_TYPES
+
+    # Levels differ in team size, and a pack keeps its own.
+    return MODEL_TYPES[model_type].head not in (None, "pack")
 
 
 def _supervised_trial(request: Request, archetype: str, model_type: str) -> dict[str, Any]:
@@ -312,11 +328,21 @@ def plan_rows(runs: Sequence[Run], reused: Mapping[str, str] | None = None) -> l
                 "device": trial["device"],
                 "precision": trial["precision"],
                 "sampler": trial.get("sampler"),
+                "curriculum_levels": _levels(trial.get("curriculum")),
                 "cpus": 1 + run.helpers,
                 "state": (reused or {}).get(run.run_id, "new"),
             }
         )
     return rows
+
+
+def _levels(curriculum: Mapping[str, Any] | None) -> int | None:
+    from envs.configuration import load_dataclass
+    from envs.curriculum import CurriculumSettings
+
+    if curriculum is None:
+        return None
+    return len(load_dataclass(CurriculumSettings, curriculum, "curriculum").thresholds)
 
 
 def _updates(training: Mapping[str, Any]) -> int | None:

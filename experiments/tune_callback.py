@@ -60,13 +60,17 @@ class LedgerCallback(Callback):
         self._progress = progress
         self._done, self._total = done, total
         self._checkpoints: dict[str, str] = {}
+        self._levels: dict[str, int] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any
     ) -> None:
         """Appends the epoch to the run's history and says it in one line."""
         metrics = {key: value for key, value in result.items() if key not in TUNE_KEYS}
-        self._record(trial).add_epoch(metrics)
+        record = self._record(trial)
+        if "curriculum_level" in metrics:
+            self._say_promotion(record, metrics)
+        record.add_epoch(metrics)
         self._progress.epoch(metrics, self._done, self._total)
 
     def on_checkpoint(
@@ -144,6 +148,22 @@ class LedgerCallback(Callback):
         self._progress.line(
             f"{self._record(trial).run_id} starts again from its last checkpoint: {why[:300]}"
         )
+
+    def _say_promotion(self, record: RunRecord, metrics: dict[str, Any]) -> None:
+        """Says so when a run's fights got harder since its last epoch."""
+        level = int(metrics["curriculum_level"])
+        if record.run_id not in self._levels:
+            history = record.history()
+            self._levels[record.run_id] = int(history[-1].get("curriculum_level") or 1) if history else 1
+        before = self._levels[record.run_id]
+        self._levels[record.run_id] = level
+        if level > before:
+            from envs.curriculum import level as level_of
+
+            self._progress.line(
+                f"{metrics['archetype']:<10} {metrics['model_type']} promoted in epoch {metrics['epoch']}: "
+                f"level {level}, {level_of(level).name}"
+            )
 
     def _record(self, trial: Trial) -> RunRecord:
         return self._ledger.run(trial.config["cell"]["run_id"])

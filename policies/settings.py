@@ -10,6 +10,7 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 from envs.configuration import Range
+from envs.curriculum import CurriculumSettings
 from policies.actor_critic import ActorCriticConfig
 from policies.combat_dqn import CombatDQNConfig
 from policies.skill_dqn import SkillDQNConfig
@@ -256,6 +257,8 @@ class Run:
     """Processes that learn; 0 learns in the trainer's own."""
     sampler: Literal["columnar", "stock"] = "columnar"
     """`stock` runs RLlib's own env runners, connectors, buffers and learners: the reference, and slow."""
+    curriculum: CurriculumSettings | None = None
+    """Levels of growing difficulty in place of the environment's scenario and opponent; None leaves those."""
     checkpoint_replay: bool = True
     """Whether checkpoints hold the replay buffer; without it a resumed run is not the same run any more."""
 
@@ -263,8 +266,11 @@ class Run:
         """Cross-check settings.
 
         Raises:
-            ValueError: Fights that cannot be dealt to the env runners evenly.
+            ValueError: Fights that cannot be dealt to the env runners evenly, or a curriculum on a lane that
+                has none.
         """
+        if self.curriculum is not None and self.sampler == "stock":
+            raise ValueError("curriculum: RLlib's own lane (sampler stock) plays no levels; use columnar")
         num_envs = int(self.training.num_envs)
         if self.env_runners and num_envs % self.env_runners:
             raise ValueError(
@@ -326,6 +332,18 @@ class TeamRun(Run):
     model: TeamConfig
     training: TeamTrainingConfig
     algorithm: Literal["team_ppo"] = "team_ppo"
+
+    def validate(self) -> None:
+        """Cross-check settings.
+
+        Raises:
+            ValueError: As for every run, or a curriculum.
+        """
+        super().validate()
+        if self.curriculum is not None:
+            raise ValueError(
+                "curriculum: levels differ in team size and a pack keeps its own; train packs without one"
+            )
 
 
 RUNS: dict[str, type[Run]] = {"dqn": DQNRun, "ppo": PPORun, "sac": SACRun, "team_ppo": TeamRun}

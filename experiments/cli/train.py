@@ -59,6 +59,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="smaller checkpoints; a continued run is then not the run it would have been",
     )
+    parser.add_argument(
+        "--curriculum",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="climb levels of growing difficulty (default: as --config says, else not)",
+    )
     parser.add_argument("--config", type=Path, help="a settings file; the options above go before it")
     parser.add_argument(
         "--parallel", type=common.positive_int, default=1, help="runs at the same time (default: %(default)s)"
@@ -123,6 +129,11 @@ def _request(args: argparse.Namespace) -> Request:
     from experiments import config, matrix
 
     archetypes, model_types = common.chosen_cells(args)
+    if args.curriculum and not any(matrix.has_curriculum(name) for name in model_types):
+        raise UsageError(
+            f"--curriculum: {', '.join(model_types)} train without levels (perception minds do not fight,"
+            " packs keep their size); leave it out"
+        )
     settings = config.SettingsFile()
     laid: dict[str, Any] = {}
     if args.config is not None:
@@ -141,6 +152,7 @@ def _request(args: argparse.Namespace) -> Request:
         device=args.device or settings.hardware.device or "cpu",
         lane=_lane(args, settings),
         overrides=laid,
+        curriculum=config.curriculum_of(settings, args.curriculum),
     )
 
 

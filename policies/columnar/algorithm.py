@@ -19,6 +19,7 @@ from ray.tune.registry import register_env
 from ray.util import log_once
 from torch import Tensor
 
+from policies.columnar.course import Course
 from policies.columnar.env_runner import ColumnarEnvRunner
 from policies.columnar.episodes import EpisodeLog
 from policies.columnar.evaluation import ActionCounts
@@ -112,6 +113,8 @@ class ColumnarAlgorithm(Algorithm):
             group = cast(Any, self.env_runner_group)
             self._runner_states = dict(group.foreach_env_runner(_state_of, local_env_runner=False))
         self._rounds = 0
+        self.course = None if self.run.curriculum is None else Course(self.run.curriculum)
+        """The way through the curriculum; None without one."""
         self._order = np.random.Generator(np.random.PCG64(self.run.seed))
         """Decides the order of rows and their symmetries."""
         self.setup_columnar()
@@ -182,6 +185,17 @@ class ColumnarAlgorithm(Algorithm):
             log = EpisodeLog.merged([state["episodes"] for state in self._runner_states.values()])
         return {**log.means(), "episodes": log.finished}
 
+    def _episode_logs(self) -> list[EpisodeLog]:
+        """What each runner's episodes were like, in the runners' order."""
+        if self.run.env_runners == 0:
+            return [self.runner.episodes]
+        states = [self._runner_states[index] for index in sorted(self._runner_states)]
+        return [EpisodeLog.merged([state["episodes"]]) for state in states]
+
+    @property
+    def _level(self) -> int | None:
+        return None if self.course is None else self.course.level
+
     def warm_start(self) -> None:
         """Teach the network to copy the traditional AI in this run's environment, before it learns by itself.
 
@@ -199,11 +213,14 @@ class ColumnarAlgorithm(Algorithm):
 
     def settings_now(self) -> dict[str, float]:
         """Settings that move over the run, as they stand now."""
-        return {"learning_rate": self.run.training.learning_rate * self.learning_rate_share}
+        now = {"learning_rate": self.run.training.learning_rate * self.learning_rate_share}
+        return now if self.course is None else now | self.course.metrics()
 
     def sample_round(self) -> Rollout:
         """One round of all env runners, side by side."""
         rollout = self._sample_round()
+        if self.course is not None:
+            self.course.follow(self._episode_logs(), rollout)
         with self.phases.measure("store"):
             rows = rollout.valid if rollout.alive is None else rollout.valid & rollout.alive[:, :-1]
             self.actions.add(rollout.actions, rows)
@@ -217,7 +234,7 @@ class ColumnarAlgorithm(Algorithm):
             before = self.runner.env_seconds
             self.runner.clock = self.phases.clock
             with self.phases.measure("act"):
-                rollout = self.runner.sample()
+                rollout = self.runner.sample(level=self._level)
             env_seconds = self.runner.env_seconds - before
             self.phases.add("env", env_seconds)
             self.phases.add("act", -env_seconds)
@@ -292,12 +309,15 @@ class ColumnarAlgorithm(Algorithm):
 
     def columnar_state(self) -> dict[str, Any]:
         """What belongs to a checkpoint beside runners and learners."""
-        return {"order": self._order.bit_generator.state, "rounds": self._rounds}
+        state = {"order": self._order.bit_generator.state, "rounds": self._rounds}
+        return state if self.course is None else {**state, "course": self.course.get_state()}
 
     def set_columnar_state(self, state: Mapping[str, Any]) -> None:
         """Take up `columnar_state`."""
         self._order.bit_generator.state = state["order"]
         self._rounds = int(state["rounds"])
+        if self.course is not None:
+            self.course.set_state(state["course"])
 
     def _give_state(self, index: int, state: dict[str, Any]) -> None:
         cast(Any, self.env_runner_group).foreach_env_runner(
@@ -315,7 +335,11 @@ class ColumnarAlgorithm(Algorithm):
         deadline = time.monotonic() + GIVE_UP_S
         while waiting:
             call = functools.partial(
-                _sample_remotely, weights=weights, rounds=self._rounds, env_steps=self.env_steps
+                _sample_remotely,
+                weights=weights,
+                rounds=self._rounds,
+                env_steps=self.env_steps,
+                level=self._level,
             )
             behind = []
             for index, answer in group.foreach_env_runner(
@@ -363,7 +387,7 @@ def _answer(learner: ColumnarLearner, *, call: Callable[..., T], shard: dict[str
 
 
 def _sample_remotely(
-    runner: ColumnarEnvRunner, *, weights: Any, rounds: int, env_steps: int
+    runner: ColumnarEnvRunner, *, weights: Any, rounds: int, env_steps: int, level: int | None
 ) -> tuple[int, tuple[Rollout, dict[str, Any], float] | None]:
     """(index, round with the state after it), or None in place of the round if the runner lost its state."""
     index = int(runner.worker_index)
@@ -371,7 +395,7 @@ def _sample_remotely(
         return index, None
     runner.load_weights(ray.get(weights))
     before = runner.env_seconds
-    rollout = runner.sample(env_steps=env_steps)
+    rollout = runner.sample(env_steps=env_steps, level=level)
     return index, (rollout, runner.sampler_state(exact=False), runner.env_seconds - before)
 
 

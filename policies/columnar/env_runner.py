@@ -12,6 +12,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from torch import Tensor
 
+from policies.columnar.course import level_env
 from policies.columnar.episodes import EpisodeLog
 from policies.columnar.flat import load_flat
 from policies.columnar.learner import AUTOCAST
@@ -43,8 +44,8 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         if self.env is not None:
             self.env.close()
         run: Run = self.config.run
-        runners = max(run.env_runners, 1)
-        self.env = make_vector_env(dict(run.env), run.training.num_envs // runners)
+        self.level: int | None = None if run.curriculum is None else 1
+        self.env = self._made_env()
         self.num_envs = self.env.num_envs
         self.members = int(getattr(self.env, "members", 1))
         self.reward_factor = run.reward_factor
@@ -54,6 +55,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self.env_seed = seed if index <= 1 else _seed_of_runner(seed, index)
         self.random_seed = run.seed if index <= 1 else _seed_of_runner(run.seed, index)
         self._needs_initial_reset = True
+        self._begin_anew = False
         action_space = self.env.single_action_space
         discrete = hasattr(action_space, "n")
         self._rollout = Rollout.empty(
@@ -86,6 +88,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         explore: bool | None = None,
         random_actions: bool = False,
         env_steps: int | None = None,
+        level: int | None = None,
         **kwargs: Any,
     ) -> Rollout:
         """Act for one round.
@@ -94,6 +97,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             explore: Explore instead of acting greedily; the configuration's choice if not given.
             random_actions: Uniform over the legal actions, without the network.
             env_steps: Decisions of all runners so far, for exploration schedules; this runner's if not given.
+            level: Of the curriculum, to play on from now on; as before if not given.
             **kwargs: Taken for RLlib's sake; a round's length is the run's `rollout_length`.
 
         Returns:
@@ -103,6 +107,8 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         explore = bool(self.config.explore) if explore is None else explore
         runners = max(self.config.run.env_runners, 1)
         before = self.env_steps
+        if level is not None and level != self.level:
+            self._change_level(level)
         if self._needs_initial_reset:
             obs, info = self.env.reset(seed=self.env_seed)
             self._see(0, obs, info)
@@ -150,7 +156,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
 
         Returns:
             "env" (the environment's own state, arrays by name), "obs", "action_mask", "central", "alive"
-            (what was seen last), "after_done" (env,), "recurrent" (arrays by name), "episodes",
+            (what was seen last), "after_done" (env,), "recurrent" (arrays by name), "episodes", "level",
             "exploration" (uint8), "env_steps", "rounds", "started" and "exact".
 
         Raises:
@@ -178,6 +184,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             "recurrent": {name: value.cpu().numpy().copy() for name, value in self._state.items()},
             "episodes": episodes,
             "exploration": self.module.exploration_random.get_state().numpy(),
+            "level": self.level,
             "env_steps": self.env_steps,
             "rounds": self.rounds,
             "started": started,
@@ -186,6 +193,9 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
 
     def set_sampler_state(self, state: dict[str, Any]) -> None:
         """Take up a state from `sampler_state`."""
+        if state["level"] != self.level:
+            self._change_level(state["level"])
+        self._begin_anew = False
         if state["started"]:
             # A reset first: environments may allocate in it what set_state then fills.
             obs, info = self.env.reset(seed=self.env_seed)
@@ -210,11 +220,34 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     def _device_type(self) -> str:
         return torch.device(self._device).type
 
+    def _made_env(self) -> Any:
+        run: Run = self.config.run
+        return make_vector_env(
+            level_env(run.env, self.level), run.training.num_envs // max(run.env_runners, 1)
+        )
+
+    def _change_level(self, level: int) -> None:
+        """Break the fights off and play others from the next row on, which is an autoreset row."""
+        self.env.close()
+        self.level = level
+        self.env = self._made_env()
+        self.episodes.break_off()
+        self._after_done[:] = True
+        self._begin_anew = not self._needs_initial_reset
+
+    def _begin(self) -> tuple[Any, ...]:
+        """What the step of an autoreset row gives, in all environments at once."""
+        self._begin_anew = False
+        obs, info = self.env.reset(seed=self.env_seed)
+        never = np.zeros(self.num_envs, np.bool_)
+        return obs, np.zeros(self.num_envs), never, never, info
+
     def _step(self, t: int, explore: bool, random_actions: bool, env_steps: int) -> None:
         rollout = self._rollout
         actions = self._uniform_actions(t) if random_actions else self._policy_actions(t, explore, env_steps)
         started = self.clock()
-        obs, reward, terminated, truncated, info = self.env.step(actions)
+        stepped = self._begin() if self._begin_anew else self.env.step(actions)
+        obs, reward, terminated, truncated, info = stepped
         self.env_seconds += self.clock() - started
         rollout.actions[:, t] = actions
         np.multiply(reward, self.reward_factor, out=rollout.rewards[:, t], casting="same_kind")

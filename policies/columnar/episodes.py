@@ -71,6 +71,24 @@ class EpisodeLog:
             for total in self._terms.values():
                 total[ended] = 0.0
 
+    def latest(self, count: int) -> tuple[list[float], list[bool]]:
+        """Unscaled reward of the last finished episodes, and whether each was won by kill, in their order.
+
+        Args:
+            count: How many; no more than the window are known.
+        """
+        if count < 1:
+            return [], []
+        rewards, won = self._rows["reward"][-count:], self._rows["win_rate"][-count:]
+        return rewards.tolist(), [bool(value) for value in won]
+
+    def break_off(self) -> None:
+        """Forget the episodes that are going on, without counting them."""
+        self._return[:] = 0.0
+        self._length[:] = 0
+        for total in self._terms.values():
+            total[:] = 0.0
+
     def means(self) -> dict[str, float]:
         """Means over the last finished episodes.
 

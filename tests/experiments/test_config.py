@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from envs.configuration import ConfigError
-from experiments.config import load_settings, overrides, without_effect
+from experiments.config import SettingsFile, curriculum_of, load_settings, overrides, without_effect
+from experiments.errors import UsageError
+from experiments.matrix import Request, plan_rows, resolve
 
 WHOLE_PRODUCT = """
 training: {batch_size: 256, learning_rate: 0.0003, epochs: 100, gamma: 0.98}
@@ -43,9 +45,29 @@ def test_a_file_for_the_whole_product_loads_and_idle_settings_are_named(tmp_path
         "hardware.max_vram_gb",
         "checkpoints.save_frequency",
         "checkpoints.keep_last_n",
-        "curriculum.enabled",
         "strategies.continuous.enabled",
     ]
+
+
+def test_the_curriculum_reaches_the_runs_of_minds_that_act_on_their_own(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, "curriculum: {enabled: true, level_thresholds: [10.0, 20.0]}"))
+    asked = curriculum_of(settings)
+    assert asked == {"enabled": True, "num_levels": None, "level_thresholds": [10.0, 20.0]}
+    assert curriculum_of(settings, False) is None and curriculum_of(SettingsFile()) is None
+    assert curriculum_of(SettingsFile(), True) == {
+        "enabled": True,
+        "num_levels": None,
+        "level_thresholds": None,
+    }
+    types = ("combat_dqn", "team_coordination", "spatial_vit")
+    runs = {run.model_type: run for run in resolve(Request(("tank",), types, curriculum=asked))}
+    assert runs["combat_dqn"].settings["trial"]["curriculum"] == asked
+    assert runs["team_coordination"].settings["trial"]["curriculum"] is None
+    assert "curriculum" not in runs["spatial_vit"].settings["trial"]
+    rows = {row["model_type"]: row["curriculum_levels"] for row in plan_rows(list(runs.values()))}
+    assert rows == {"combat_dqn": 2, "team_coordination": None, "spatial_vit": None}
+    with pytest.raises(UsageError, match="stock"):
+        resolve(Request(("tank",), ("combat_dqn",), lane={"sampler": "stock"}, curriculum=asked))
 
 
 @pytest.mark.parametrize(

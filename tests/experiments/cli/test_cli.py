@@ -59,6 +59,7 @@ def test_help_names_every_command_and_each_has_an_example(tmp_path: Path) -> Non
         (["train", "--stage", "core", "--model-types", "spatial_vit"], "--stage and --model-types exclude"),
         (["train", "--all", "--archetypes", "tank"], "exclude each other"),
         (["train", "--config", "none.yaml"], "no such file"),
+        (["train", "--curriculum", "--model-types", "spatial_vit"], "train without levels"),
         (["train", "--config", "broken.yaml"], "training.batch_sise"),
         (["train", "--archetypes", "tank", "--device", "tpu"], "--device tpu is not known"),
         (["transfer", "--source-archetype", "mage"], "--target-archetype"),
