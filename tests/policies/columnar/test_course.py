@@ -109,7 +109,7 @@ def test_a_resumed_run_keeps_its_level_and_equals_one_never_stopped(
     made = [cast(Trainer, build_trainer(run)) for _ in range(2)]
     whole, resumed = made
     try:
-        levels = []
+        levels: list[float] = []
         while not levels or levels[-1] < 2:
             levels.append(whole.train_epoch()["curriculum_level"])
             assert len(levels) < 8
