@@ -204,7 +204,7 @@ class _Watched:
             found.append(("best", f"epoch {epoch} is the best so far", {}))
         level, parts = metrics.get("curriculum_level"), metrics.get("accumulate")
         note = metrics.get("out_of_memory")
-        if level is not None and level > before.get("curriculum_level", level):
+        if level is not None and level > before.get("curriculum_level", 1):
             found.append(("promotion", f"curriculum level {level:g}", {"level": level}))
         if note and note != before.get("out_of_memory"):
             found.append(("out_of_memory", str(note), {"accumulate": parts}))

@@ -22,7 +22,7 @@ GROUPS = {
     ),
     "settings": (
         "learning_rate", "epsilon", "entropy_coeff", "priority_beta", "replay_rows", "accumulate",
-        "curriculum_level",
+        "curriculum_level", "curriculum_share",
     ),
     "resources": (
         "epoch_s", "env_steps_per_s", "rows_per_s", "gpu_memory_bytes", "peak_gpu_bytes",

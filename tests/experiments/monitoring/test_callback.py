@@ -137,8 +137,8 @@ def test_overfitting(losses: list[tuple[float, float]], expected: bool) -> None:
 
 
 def test_memory_promotion_and_early_stop(stage: Stage) -> None:
-    stage.epoch(1, accumulate=1, curriculum_level=1)
-    stage.epoch(2, accumulate=2, curriculum_level=2, early_stop=1.0, best_epoch=1)
+    stage.epoch(1, accumulate=1, curriculum_level=2.0)  # the course begins on the first level
+    stage.epoch(2, accumulate=2, curriculum_level=2.0, early_stop=1.0, best_epoch=1)
     assert stage.events("out_of_memory")[0]["accumulate"] == 2
     assert stage.events("promotion")[0]["level"] == 2
     assert stage.events("early_stop")[0]["best_epoch"] == 1
