@@ -236,7 +236,15 @@ def _selection_score(model: Any, run: dict[str, Any]) -> tuple[float, float]:
         score = play_fights(archetype, torch_policy(model), plan["fights"], plan["seed"], **of)
     else:
         head = str(MODEL_TYPES[run["model_type"]].head)
-        score = play_head(archetype, head, torch_mind(model), plan["fights"], plan["seed"], **of)
+        score = play_head(
+            archetype,
+            head,
+            torch_mind(model),
+            plan["fights"],
+            plan["seed"],
+            scenario=plan.get("scenario"),
+            **of,
+        )
     return score.win_rate, score.average_reward
 
 

@@ -15,6 +15,7 @@ from experiments.errors import ExperimentError, UsageError
 COMMANDS = {
     "demo": "the main job end to end: train, validate, export, deploy, serve, report",
     "train": "train cells of the matrix in one Tune experiment",
+    "coordinate": "train a pack that fights together, and measure it",
     "transfer": "start one archetype's mind from another's weights, and compare",
     "evaluate": "play evaluation fights and pass the gate",
     "export": "write ONNX files that agree with their torch models",

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     "demo",
     "train",
+    "coordinate",
     "transfer",
     "evaluate",
     "export",
@@ -62,6 +63,8 @@ def test_help_names_every_command_and_each_has_an_example(tmp_path: Path) -> Non
         (["train", "--curriculum", "--model-types", "spatial_vit"], "train without levels"),
         (["train", "--config", "broken.yaml"], "training.batch_sise"),
         (["train", "--archetypes", "tank", "--device", "tpu"], "--device tpu is not known"),
+        (["coordinate", "--archetype", "mage", "--pack-size", "6"], "invalid choice: 6"),
+        (["coordinate", "--archetype", "mgae"], "did you mean 'mage'"),
         (["transfer", "--source-archetype", "mage"], "--target-archetype"),
         (["transfer", "--source-archetype", "mage", "--target-archetype", "mage"], "give two archetypes"),
         (["transfer", "--source-archetype", "mgae", "--target-archetype", "tank"], "did you mean 'mage'"),
