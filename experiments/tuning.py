@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import checkpoint_store
-from experiments.errors import ExperimentError, UsageError
+from experiments.errors import FULL_DISK, ExperimentError, UsageError, full_disk
 from experiments.ledger import Ledger, RunRecord
 from experiments.matrix import Run
 from experiments.progress import Progress
@@ -237,6 +237,8 @@ def _fit(
     failed = [results[i] for i in range(len(results)) if results[i].error]
     if failed:
         first = failed[0].config["cell"]["run_id"] if failed[0].config else "unknown"
+        if any(full_disk(result.error) for result in failed):
+            raise ExperimentError(f"{len(failed)} of {total} runs failed, first {first}: {FULL_DISK}")
         raise ExperimentError(
             f"{len(failed)} of {total} runs failed, first {first}: {_last_line(failed[0].error)};"
             " run the same command again to continue them"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experiments.errors import ExperimentError, UsageError
+from experiments.errors import FULL_DISK, ExperimentError, UsageError, full_disk
 
 COMMANDS = {
     "demo": "the main job end to end: train, validate, export, deploy, serve, report",
@@ -126,6 +126,8 @@ def _other(error: Exception, home: Path) -> int:
         return _fail(str(error), EXIT_USAGE)
     if kinds & {"StorageError", "ServiceError", "DecisionError", "ExportRefusedError"}:
         return _fail(str(error), EXIT_FAILURE)
+    if full_disk(error):
+        return _fail(FULL_DISK, EXIT_FAILURE)
     line = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
     try:
         log = home / "logs" / "error.log"

@@ -94,20 +94,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains and registers; returns the exit code."""
-    from experiments import matrix, pipeline, tuning
+    from experiments import disk, matrix, pipeline, tuning
 
     request = _request(args)
     if not args.dry_run:
         _check_device(request.device, args.address is not None)
     runs = matrix.resolve(request)
     home = args.home.expanduser().absolute() if args.dry_run else common.check_home(args)
-    rows = matrix.plan_rows(runs, tuning.states(home, runs))
+    known = tuning.states(home, runs)
+    rows = matrix.plan_rows(runs, known)
     if args.dry_run:
         _show_plan(rows, args)
         return 0
     progress = common.console()
     progress.line(f"training {len(runs)} runs, {args.parallel} at a time, into {args.home}")
     storage = _storage(args.storage_path)
+    disk.check_space(
+        storage or str(home),
+        [run for run in runs if not (args.resume and known[run.run_id] == "done")],
+        args.parallel,
+    )
     with common.stoppable(), _ray(args, runs, storage) as session:
         trained = tuning.train(
             home,
