@@ -23,7 +23,7 @@ export PYTHONUNBUFFERED := 1
 .PHONY: demo test check format test-learning test-chaos test-extensions bench peers wheel install warm browser \
 	clean help
 
-demo: install ## train six combat minds, validate, export, deploy, serve and ask them; report in runs/demo
+demo: install ## train all 54 minds, validate, export, deploy, serve and ask them; report in runs/demo
 	@$(BIN)/monster demo $(ARGS)
 
 test: install warm browser ## the test suite, without the slow folders below (ARGS="-k name" picks tests)

@@ -1,26 +1,30 @@
-"""``monster demo``: from nothing to six served minds and a report, in one process tree that ends with it."""
+"""``monster demo``: from nothing to served minds and a report, in one process tree that ends with it.
+
+What fails on the way (a run, an export, an evaluation) is a row of the report with its reason; the others go
+on. Only this process writes into the registry: worker processes do the long work and give it back.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments import pipeline
+from experiments import demo_jobs, pipeline
+from experiments.demo_jobs import Place, Told
 from experiments.errors import ExperimentError
-from experiments.gate import GateResult
-from experiments.ledger import write_json
-from experiments.matrix import Request, resolve
-from experiments.progress import Progress, duration
-from experiments.report import build_report, model_entry, write_reports
-from experiments.tuning import TrainedRun, train
+from experiments.gate import FAIL, PASS, Check, GateResult
+from experiments.ledger import Ledger
+from experiments.matrix import Request, Run, resolve
+from experiments.next_steps import next_steps, write_sample_request
+from experiments.progress import Progress
+from experiments.report import build_report, failed_entry, model_entry, write_reports
+from experiments.service_start import ServiceStart
+from experiments.tuning import TrainedRun, states, train
+from experiments.workers import Job, Outcome, Workers, one_line
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,8 @@ class DemoOptions:
     Attributes:
         home: Project folder.
         request: Cells, profile and seed.
-        parallel: Training runs at the same time.
-        fights: Evaluation fights per model and per baseline.
+        parallel: Training runs at the same time, and worker processes of the other phases.
+        fights: Most evaluation fights per model.
         dsn: PostgreSQL address; the embedded server when None.
         command: The command line, for the report.
     """
@@ -42,6 +46,11 @@ class DemoOptions:
     fights: int = pipeline.EVALUATION_FIGHTS
     dsn: str | None = None
     command: str = "monster demo"
+
+    @property
+    def place(self) -> Place:
+        """Where worker processes work."""
+        return Place(self.home, self.request.seed, self.fights)
 
 
 @dataclass
@@ -69,111 +78,82 @@ class Phases:
 
 @dataclass
 class Mind:
-    """One model on its way through the demo.
+    """One cell on its way through the demo.
 
     Attributes:
-        trained: Its finished run.
+        run: Its resolved settings.
+        trained: Its finished run; None if it failed.
         version: Its entry in the registry, as it stands now.
         metrics: What has been measured.
+        baselines: What it is held against.
         gate: The verdict, once there is one.
-        fight: The fight it played through the service.
+        answered: What it did through the service once deployed.
+        seconds: Seconds per phase.
     """
 
-    trained: TrainedRun
-    version: Any
+    run: Run
+    trained: TrainedRun | None = None
+    version: Any = None
     metrics: dict[str, Any] = field(default_factory=dict)
+    baselines: dict[str, Any] = field(default_factory=dict)
     gate: GateResult | None = None
-    fight: dict[str, Any] | None = None
+    answered: dict[str, Any] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.run.archetype:<10} {self.run.model_type}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether nothing failed yet."""
+        return self.gate is None or self.gate.verdict == PASS
+
+    def fail(self, phase: str, reason: str) -> None:
+        """Ends its way: the verdict is fail, with the reason."""
+        check = Check(phase, FAIL, f"{phase}: {reason}")
+        self.gate = GateResult(FAIL, (check.text,), (check,), False)
 
 
-class ServiceStart:
-    """Starts the service beside other work; its start-up is mostly waiting for processes.
-
-    Args:
-        home: Project folder.
-        dsn: PostgreSQL address, or None.
-        start: Starts a service and gives its handle; the real one unless a test brings another.
-    """
-
-    def __init__(self, home: Path, dsn: str | None, start: Callable[..., Any] | None = None) -> None:
-        self._home, self._dsn, self._start_service = home, dsn, start
-        self._handle: Any = None
-        self._error: BaseException | None = None
-        self._unwanted = False
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._start, name="service-start", daemon=True)
-        self._thread.start()
-
-    def _start(self) -> None:
-        try:
-            if self._start_service is None:
-                from serve.process import start_service
-
-                self._start_service = start_service
-            handle = self._start_service(self._home, dsn=self._dsn, owner_pid=os.getpid())
-        except BaseException as error:  # handed over to the waiting thread
-            self._error = error
-            return
-        with self._lock:
-            self._handle = handle
-            unwanted = self._unwanted
-        if unwanted:
-            handle.stop()
-
-    def ready(self) -> Any:
-        """Waits for the service and gives its handle.
-
-        Raises:
-            ExperimentError: It did not start.
-        """
-        self._thread.join()
-        if self._error is not None:
-            raise ExperimentError(f"the service did not start: {self._error}") from self._error
-        return self._handle
-
-    def stop(self) -> None:
-        """Stops the service.
-
-        One that is just coming up is not waited for: it ends with this process, which it watches, or as
-        soon as it is up, whichever comes first.
-        """
-        with self._lock:
-            self._unwanted = True
-            handle = self._handle
-        if handle is not None:
-            handle.stop()
-
-
-def run_demo(options: DemoOptions, progress: Progress) -> dict[str, Any]:
+def run_demo(
+    options: DemoOptions, progress: Progress, start_service: Callable[..., Any] | None = None
+) -> dict[str, Any]:
     """Runs the whole line and writes the report.
 
     Args:
         options: What to do.
         progress: Where lines for people go.
+        start_service: Starts the service; the real one unless a test brings another.
 
     Returns:
         The report.
 
     Raises:
-        ExperimentError: A step failed; what was finished is reused by the next run.
+        ExperimentError: The service did not start; what was finished is reused by the next run.
     """
     phases = Phases(progress)
-    runs = resolve(options.request)
-    archetypes = tuple(dict.fromkeys(run.archetype for run in runs))
+    minds = [Mind(run) for run in resolve(options.request)]
+    archetypes = tuple(dict.fromkeys(mind.run.archetype for mind in minds))
     with phases("warm_up", "compiling the simulation (cached for later runs)"):
         _warm_up(archetypes)
     with pipeline.open_workshop(options.home, options.dsn, progress, options.request.seed) as shop:
-        with phases("baselines", f"baselines: {options.fights:,} fights each"):
-            yardsticks = pipeline.baselines(shop, archetypes, options.fights)
-        with phases("train", f"training {len(runs)} minds, {options.parallel} at a time"):
-            trained = train(options.home, runs, progress, parallel=options.parallel)
-        service = ServiceStart(options.home, options.dsn)
+        with phases("train", f"training {len(minds)} minds, {options.parallel} at a time"):
+            _train(options, minds, progress)
+        with phases("register", "registering"):
+            for mind in minds:
+                if mind.trained is not None:
+                    mind.version = pipeline.register(shop, mind.trained)
+        service = ServiceStart(options.home, options.dsn, start_service)
         try:
-            minds = _validate(options, shop, service, trained, yardsticks, phases)
+            with Workers(options.parallel) as workers:
+                _measure(options, shop, workers, minds, phases)
+            with phases("serve", "waiting for the service"):
+                handle = service.ready()
+            _deploy(shop, handle, minds, phases)
         finally:
             service.stop()
-    report = _report(options, minds, yardsticks, phases, progress)
-    return report
+    return _report(options, minds, phases, progress)
 
 
 def _warm_up(archetypes: tuple[str, ...]) -> None:
@@ -185,48 +165,143 @@ def _warm_up(archetypes: tuple[str, ...]) -> None:
         play_fights(archetype, attack_nearest, 2, 0, purpose=Purpose.WARM_UP, threads=cpu_count())
 
 
-def _validate(
-    options: DemoOptions,
-    shop: pipeline.Workshop,
-    service: ServiceStart,
-    trained: list[TrainedRun],
-    yardsticks: dict[str, dict[str, Any]],
-    phases: Phases,
-) -> list[Mind]:
-    with phases("register", "registering"):
-        minds = [Mind(result, pipeline.register(shop, result)) for result in trained]
+def _train(options: DemoOptions, minds: Sequence[Mind], progress: Progress) -> None:
+    """Trains what is not finished; a run that failed is its mind's failure."""
+    runs = [mind.run for mind in minds]
+    before, reason = states(options.home, runs), "it did not finish"
+    try:
+        train(options.home, runs, progress, parallel=options.parallel)
+    except ExperimentError as error:
+        reason = one_line(error)
+        progress.line(f"going on without what failed: {reason}")
+    for mind in minds:
+        record = Ledger(options.home).run(mind.run.run_id)
+        summary = record.done()
+        if summary is None:
+            mind.fail("train", reason)
+            continue
+        mind.trained = TrainedRun(mind.run, record, summary, before[mind.run.run_id] == "done")
+        mind.seconds["train"] = summary["train_s"]
+
+
+def _measure(
+    options: DemoOptions, shop: pipeline.Workshop, workers: Workers, minds: Sequence[Mind], phases: Phases
+) -> None:
+    """Baselines, exports and evaluations, in the worker processes."""
+    with phases("baselines", "baselines of every archetype and head"):
+        _play_baselines(options, shop, workers, minds)
     with phases("export", "exporting to ONNX, checked against torch"):
-        for mind in minds:
-            mind.version = pipeline.export(shop, mind.version)
-    with phases("validate", f"validating: {options.fights:,} fights each by the exported file"):
-        for mind in minds:
-            mind.metrics = pipeline.evaluate(shop, mind.version, options.fights)
-    with phases("serve", "waiting for the service"):
-        handle = service.ready()
+
+        def exported(mind: Mind, artifacts: Any) -> None:
+            mind.version = shop.registry.mark_exported(mind.version.model_id, artifacts)
+
+        waiting = [mind for mind in minds if mind.alive and not pipeline.is_exported(mind.version)]
+        exports = [(mind, demo_jobs.export, (options.place, mind.version)) for mind in waiting]
+        _work(shop, workers, "export", exported, exports)
+    with phases("evaluate", f"evaluating the exported files, {options.fights:,} fights at most"):
+
+        def evaluated(mind: Mind, metrics: Any) -> None:
+            mind.metrics = metrics
+
+        evaluations = [
+            (mind, demo_jobs.evaluate, (options.place, mind.version, mind.baselines))
+            for mind in minds
+            if mind.alive
+        ]
+        _work(shop, workers, "evaluate", evaluated, evaluations)
+
+
+def _play_baselines(
+    options: DemoOptions, shop: pipeline.Workshop, workers: Workers, minds: Sequence[Mind]
+) -> None:
+    cells: dict[tuple[str, str], list[Mind]] = {}
+    for mind in minds:
+        if mind.alive and (head := pipeline.head_of(mind.version)):
+            cells.setdefault((mind.run.archetype, head), []).append(mind)
+    jobs = [Job(" ".join(cell), demo_jobs.play_baselines, (options.place, *cell)) for cell in cells]
+    for outcome in workers.run(jobs):
+        told = _heard(shop, outcome)
+        for mind in cells[outcome.job.arguments[1:]]:
+            if told is None:
+                mind.fail("baselines", str(outcome.error))
+            else:
+                mind.baselines = told.value
+
+
+def _work(
+    shop: pipeline.Workshop,
+    workers: Workers,
+    phase: str,
+    take: Callable[[Mind, Any], None],
+    jobs: Sequence[tuple[Mind, Callable[..., Told], tuple[Any, ...]]],
+) -> None:
+    """Does a job for each mind; what fails is that mind's failure."""
+    whose = [(Job(mind.name, work, arguments), mind) for mind, work, arguments in jobs]
+    minds = {id(job): mind for job, mind in whose}
+    for outcome in workers.run([job for job, _ in whose]):
+        mind, told = minds[id(outcome.job)], _heard(shop, outcome)
+        mind.seconds[phase] = outcome.seconds
+        if told is None:
+            mind.fail(phase, str(outcome.error))
+        else:
+            take(mind, told.value)
+
+
+def _heard(shop: pipeline.Workshop, outcome: Outcome) -> Told | None:
+    """Says what a job had to say; None if it failed."""
+    if outcome.error is not None:
+        shop.progress.line(f"{outcome.job.name} failed: {outcome.error}")
+        return None
+    told: Told = outcome.value
+    for line in told.lines:
+        shop.progress.line(line)
+    return told
+
+
+def _deploy(shop: pipeline.Workshop, handle: Any, minds: Sequence[Mind], phases: Phases) -> None:
+    """Timing through the service, the gate, deployment, and one answer of each deployed mind."""
     with phases("latency", "timing decisions through the service"):
         for mind in minds:
-            mind.metrics = pipeline.time_decisions(shop, mind.version, mind.metrics, handle.url)
+            if mind.alive:
+                with _own(mind, "latency", shop.progress):
+                    mind.metrics = pipeline.time_decisions(shop, mind.version, mind.metrics, handle.url)
     with phases("gate", "the gate"):
         for mind in minds:
-            baselines = yardsticks[mind.version.archetype]
-            mind.version, mind.gate = pipeline.validate(shop, mind.version, mind.metrics, baselines)
+            if mind.alive:
+                mind.version, mind.gate = pipeline.validate(shop, mind.version, mind.metrics, mind.baselines)
     with phases("deploy", "deploying what passed"):
         for mind in minds:
-            if mind.gate is not None and mind.gate.verdict == "pass":
+            if mind.gate is not None and mind.gate.verdict == PASS:
                 mind.version = pipeline.deploy(shop, mind.version)
-        _await_deployed(handle, minds)
+        _await_deployed(handle, [mind for mind in minds if _is_deployed(mind)])
     with phases("play", "the simulator as a game server asks the service"):
         for mind in minds:
-            if mind.version.is_deployed:
-                mind.fight = _play(handle, mind, options.request.seed, shop.progress)
-    return minds
+            if _is_deployed(mind):
+                with _own(mind, "play", shop.progress):
+                    mind.answered = _ask(shop, handle, mind)
 
 
-def _await_deployed(handle: Any, minds: list[Mind], patience_s: float = 30.0) -> None:
+def _is_deployed(mind: Mind) -> bool:
+    """Whether it is the one that now answers; an earlier deployed version of a cell that failed is not."""
+    return mind.gate is not None and mind.gate.verdict == PASS and bool(mind.version.is_deployed)
+
+
+@contextlib.contextmanager
+def _own(mind: Mind, phase: str, progress: Progress) -> Iterator[None]:
+    """Times a step of one mind; an error of it is that mind's failure."""
+    started = time.monotonic()
+    try:
+        yield
+    except (ExperimentError, RuntimeError, OSError) as error:
+        progress.line(f"{mind.name} failed: {one_line(error)}")
+        mind.fail(phase, one_line(error))
+    finally:
+        mind.seconds[phase] = time.monotonic() - started
+
+
+def _await_deployed(handle: Any, minds: Sequence[Mind], patience_s: float = 60.0) -> None:
     """Waits until the service answers with the versions just deployed; it looks about once a second."""
-    wanted = {
-        (m.version.archetype, m.version.model_type, m.version.version) for m in minds if m.version.is_deployed
-    }
+    wanted = {(m.version.archetype, m.version.model_type, m.version.version) for m in minds}
     deadline = time.monotonic() + patience_s
     with handle.client() as client:
         while True:
@@ -245,48 +320,27 @@ def _await_deployed(handle: Any, minds: list[Mind], patience_s: float = 30.0) ->
             time.sleep(0.2)
 
 
-def _play(handle: Any, mind: Mind, seed: int, progress: Progress) -> dict[str, Any]:
-    from experiments.game_server import play_served_fight
-    from experiments.latency import Latency
+def _ask(shop: pipeline.Workshop, handle: Any, mind: Mind) -> dict[str, Any]:
+    """One fight by a mind that acts, one answer of a mind that perceives, through the service."""
+    from experiments.served import answer_row, play_by_inputs, play_views
 
     with handle.client() as client:
-        fight = play_served_fight(client, mind.version.archetype, seed)
-    times = Latency.of(fight.times_ms)
-    progress.line(
-        f"{fight.archetype:<10} {fight.outcome.replace('_', ' ')} after {fight.decisions} served decisions,"
-        f" median {times.p50_ms:.1f} ms"
-    )
-    return {
-        "outcome": fight.outcome,
-        "decisions": fight.decisions,
-        "reward": fight.reward,
-        "model_version": fight.model_version,
-        "actions": fight.actions,
-        "p50_ms": times.p50_ms,
-        "p95_ms": times.p95_ms,
-    }
+        head = pipeline.head_of(mind.version)
+        if head is None:
+            done = answer_row(client, mind.version, pipeline.served_rows(shop, mind.version))
+        elif head == "combat":
+            done = play_views(client, mind.version, shop.seed)
+        else:
+            done = play_by_inputs(client, mind.version, head, shop.seed)
+    shop.progress.line(f"{mind.name} {done['words']}")
+    return done
 
 
 def _report(
-    options: DemoOptions,
-    minds: list[Mind],
-    yardsticks: dict[str, dict[str, Any]],
-    phases: Phases,
-    progress: Progress,
+    options: DemoOptions, minds: Sequence[Mind], phases: Phases, progress: Progress
 ) -> dict[str, Any]:
     with phases("report", "writing the report"):
-        entries = [
-            model_entry(
-                mind.version,
-                mind.gate,
-                yardsticks[mind.version.archetype],
-                mind.trained.record.history(),
-                mind.fight,
-                reused=mind.trained.reused,
-            )
-            for mind in minds
-            if mind.gate is not None
-        ]
+        entries = [_entry(mind) for mind in minds]
         report = build_report(
             entries,
             command=options.command,
@@ -296,97 +350,24 @@ def _report(
             phases_s=phases.seconds,
             fights=options.fights,
         )
-        deployed = [mind.version.archetype for mind in minds if mind.version.is_deployed]
-        write_sample_request(
-            options.home, (deployed or [minds[0].version.archetype])[-1], options.request.seed
-        )
+        fighting = [m.run.archetype for m in minds if _is_deployed(m) and m.run.model_type == "combat_dqn"]
+        write_sample_request(options.home, (fighting or [minds[0].run.archetype])[-1], options.request.seed)
         write_reports(report, options.home, next_steps(options.home))
     return report
 
 
-SAMPLE_REQUEST = "request.json"
-
-
-def write_sample_request(home: Path, archetype: str, seed: int) -> None:
-    """Leaves a request to try the service with: a world view in the middle of a fight."""
-    from experiments.game_server import sample_request
-
-    write_json(home / SAMPLE_REQUEST, sample_request(archetype, seed))
-
-
-def monster_command() -> str:
-    """The command as the user has to type it here: by its name where the shell finds it, else by its path."""
-    here = Path(sys.argv[0])
-    if here.name != "monster":
-        return "monster"
-    found = shutil.which("monster")
-    if found is not None and os.path.realpath(found) == os.path.realpath(here):
-        return "monster"
-    shown = os.path.relpath(here)
-    return str(here) if shown.startswith("..") else shown
-
-
-def next_steps(home: Path) -> list[tuple[str, str]]:
-    """What a newcomer may do after the demo: pairs of what it does and a command."""
-    shown = os.path.relpath(home)
-    shown = shown if not shown.startswith("..") else str(home)
-    monster = monster_command()
-    return [
-        ("Serve the deployed minds", f"{monster} serve --home {shown} --port 8000"),
-        (
-            "Ask one for a decision (another terminal)",
-            "curl -s localhost:8000/v1/decide -H 'Content-Type: application/json'"
-            f" -d @{shown}/{SAMPLE_REQUEST}",
-        ),
-        ("See what is registered", f"{monster} registry list --home {shown}"),
-        (
-            "Plan a run of your own",
-            f"{monster} train --archetypes mage --epochs 60 --seed 1 --home {shown} --dry-run",
-        ),
-    ]
-
-
-def final_table(report: dict[str, Any]) -> list[str]:
-    """The result as a table for the terminal."""
-    from experiments.progress import table
-    from experiments.report.page import headline
-
-    header = [
-        "archetype",
-        "gate",
-        "win rate",
-        "95 % interval",
-        "random",
-        "mirror",
-        "nearest",
-        "reward",
-        "P95 ms",
-        "deployed",
-    ]
-    rows = []
-    for model in report["models"]:
-        m, b = model["metrics"], model["baselines"]
-        p95 = model["served_p95_ms"]
-        rows.append(
-            [
-                model["archetype"],
-                model["gate"],
-                f"{m['win_rate']:.3f}",
-                f"{m['win_rate_low']:.3f}-{m['win_rate_high']:.3f}",
-                *(f"{b[name]['win_rate']:.3f}" for name in ("random", "mirror", "attack_nearest")),
-                f"{m['average_reward']:.0f}",
-                None if p95 is None else f"{p95:.1f}",
-                "yes" if model["deployed"] else "no",
-            ]
-        )
-    lines = ["", *table(header, rows, right={2, 3, 4, 5, 6, 7, 8}), ""]
-    lines += [
-        f"{model['archetype']}: {reason}"
-        for model in report["models"]
-        if model["gate"] != "pass"
-        for reason in model["reasons"]
-    ]
-    lines.append(
-        f"{headline(report)}; {duration(report['wall_s'])} on {report['machine']['cpu_cores']} cores"
+def _entry(mind: Mind) -> dict[str, Any]:
+    assert mind.gate is not None
+    history = mind.trained.record.history() if mind.trained else []
+    if mind.version is None:
+        return failed_entry(mind.run, mind.gate, history, mind.seconds)
+    # The registry keeps a verdict of its own; the report shows what this demo measured.
+    return model_entry(
+        mind.version,
+        mind.gate,
+        mind.baselines,
+        history,
+        mind.answered,
+        reused=bool(mind.trained and mind.trained.reused),
+        seconds=mind.seconds,
     )
-    return lines

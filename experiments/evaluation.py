@@ -6,7 +6,7 @@ first would favour short fights, and a win by kill is shorter than a win on time
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.seeds import Purpose, seed_for
 from experiments.statistics import entropy_bits, wilson_interval
+from experiments.stopping import Looks
 
 Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Observations float32 (rows, 64) and masks bool (rows, 10) in, actions int (rows,) out."""
@@ -86,6 +87,11 @@ class Tally:
         else:
             seen = np.bincount(actions, minlength=size)[None]
         self.actions = seen if self.actions.size == 0 else self.actions + seen
+
+    @property
+    def wins(self) -> int:
+        """Fights won by kill so far."""
+        return sum(int((part == 1).sum()) for part in self.outcomes)
 
     def add(
         self, rewards: np.ndarray, lengths: np.ndarray, outcomes: np.ndarray, terms: dict[str, np.ndarray]
@@ -166,6 +172,23 @@ class Running:
         tally.add(self._rewards, self._lengths, self._outcomes, self._terms)
 
 
+def chunks(n: int, tally: Tally, looks: Looks | None = None) -> Iterator[tuple[int, int]]:
+    """First fight and number of fights of each chunk, until all are played or a look is clear.
+
+    Args:
+        n: Fights without looks.
+        tally: What the chunks are added to.
+        looks: Where it may end earlier; the last look replaces ``n``.
+    """
+    done = 0
+    for stop in (n,) if looks is None else looks.fights:
+        for start in range(done, stop, CHUNK):
+            yield start, min(CHUNK, stop - start)
+        done = stop
+        if looks is not None and looks.clear(tally.wins, done):
+            return
+
+
 def play_fights(
     archetype: str,
     policy: Policy | None,
@@ -176,6 +199,7 @@ def play_fights(
     opponent: str = "classic",
     scenario: str | None = None,
     threads: int = 1,
+    looks: Looks | None = None,
 ) -> FightScore:
     """Plays ``n`` fights of an archetype in its default scenario.
 
@@ -188,6 +212,7 @@ def play_fights(
         opponent: Tier of the other side.
         scenario: Another scenario than the archetype's own.
         threads: Threads of the simulation.
+        looks: Where the fights may end earlier.
 
     Raises:
         ValueError: Fewer than one fight.
@@ -198,9 +223,9 @@ def play_fights(
     if n < 1:
         raise ValueError(f"{n} fights cannot be played: ask for at least 1")
     tally = Tally()
-    for start in range(0, n, CHUNK):
+    for start, size in chunks(n, tally, looks):
         env = CombatVectorEnv(
-            min(CHUNK, n - start),
+            size,
             archetype=archetype,
             scenario=scenario,
             opponent=opponent,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import ExperimentError
-from experiments.statistics import wilson_interval
+from experiments.statistics import bonferroni_z, wilson_interval
 
 PASS, FAIL, UNDECIDED = "pass", "fail", "undecided"
 
@@ -82,9 +82,10 @@ def judge(
     """Decides whether a candidate may be deployed.
 
     Args:
-        metrics: ``wins`` (by kill), ``n``, ``average_reward``, ``fp32_error``, ``fp16_action_agreement``,
-            ``latency_p95_ms``, ``latency_requests``, ``action_entropy_bits``, ``loss``. A missing or None
-            value is an unmeasured one: it makes its check undecided, never passed.
+        metrics: ``wins`` (by kill), ``n``, ``looks`` (planned ones, 1 if not given), ``average_reward``,
+            ``fp32_error``, ``fp16_action_agreement``, ``latency_p95_ms``, ``latency_requests``,
+            ``action_entropy_bits``, ``loss``. A missing or None value is an unmeasured one: it makes its
+            check undecided, never passed.
         baselines: Per baseline name its ``wins`` and ``n`` on the same kind of fights; at least one.
         limits: The thresholds; the installed file by default.
         strict: Whether the reported checks block as well.
@@ -205,12 +206,17 @@ def _under_floor(metrics: Mapping[str, Any], limits: Mapping[str, float]) -> boo
     return n > 0 and float(metrics["wins"]) / n < limits["floor"]
 
 
+def _z(metrics: Mapping[str, Any]) -> float:
+    """Of the interval: wider where the fights could have ended at several looks."""
+    return bonferroni_z(int(metrics.get("looks") or 1))
+
+
 def _win_rate(metrics: Mapping[str, Any], limits: Mapping[str, float]) -> Check:
     n, target = int(metrics.get("n") or 0), limits["target"]
     if n == 0:
         return Check("win_rate", UNDECIDED, "win rate was not measured")
     wins = float(metrics["wins"])
-    rate, (low, _) = wins / n, wilson_interval(wins, n)
+    rate, (low, _) = wins / n, wilson_interval(wins, n, _z(metrics))
     seen = f"win rate {rate:.3f} (lower 95 % bound {low:.3f}, n = {n})"
     if rate < limits["floor"]:
         return Check("win_rate", FAIL, f"{seen} is under the floor {limits['floor']:.2f}: refused")
@@ -230,7 +236,7 @@ def _baselines(metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, 
     if n == 0 or not baselines or any(not row.get("n") for row in baselines.values()):
         return Check("baselines", UNDECIDED, "the baselines were not measured")
     wins = float(metrics["wins"])
-    low, _ = wilson_interval(wins, n)
+    low, _ = wilson_interval(wins, n, _z(metrics))
     best = max(baselines, key=lambda name: float(baselines[name]["wins"]) / baselines[name]["n"])
     best_wins, best_n = float(baselines[best]["wins"]), int(baselines[best]["n"])
     best_rate, (_, best_high) = best_wins / best_n, wilson_interval(best_wins, best_n)

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.evaluation import CHUNK, STEP_LIMIT, FightScore, Running, Tally, open_session
+from experiments.evaluation import STEP_LIMIT, FightScore, Running, Tally, chunks, open_session
 from experiments.seeds import Purpose, seed_for
+from experiments.stopping import Looks
 
 BINS = 16
 """Parts that each continuous control is cut into for the entropy of actions."""
@@ -164,6 +165,7 @@ def play_head(
     opponent: str = "classic",
     scenario: str | None = None,
     threads: int = 1,
+    looks: Looks | None = None,
 ) -> FightScore:
     """Plays ``n`` fights of an archetype in the scenario of a head.
 
@@ -177,6 +179,7 @@ def play_head(
         opponent: Tier of the other side.
         scenario: Another scenario than the head's own.
         threads: Threads of the simulation.
+        looks: Where the fights may end earlier.
 
     Raises:
         ValueError: Fewer than one fight.
@@ -185,11 +188,11 @@ def play_head(
     if n < 1:
         raise ValueError(f"{n} fights cannot be played: ask for at least 1")
     tally = Tally()
-    for start in range(0, n, CHUNK):
+    for start, size in chunks(n, tally, looks):
         seat = Seat(
             head,
             archetype,
-            min(CHUNK, n - start),
+            size,
             opponent=opponent,
             scenario=scenario,
             threads=threads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,4 +88,41 @@ def measure(
         client.decide([bodies[i % len(bodies)]])
         if i >= warm_up:
             times.append(1e3 * (time.perf_counter() - started))
+    return Latency.of(times)
+
+
+def measure_inference(
+    client: Any,
+    archetype: str,
+    model_type: str,
+    version: int,
+    rows: Mapping[str, np.ndarray],
+    carried: Sequence[Sequence[str]] = (),
+    *,
+    requests: int = REQUESTS,
+    warm_up: int = WARM_UP_REQUESTS,
+) -> Latency:
+    """Times one version in the service by its own inputs, one row per request on one connection.
+
+    Args:
+        client: A ``serve.client.DecisionClient``.
+        archetype: The model's archetype.
+        model_type: The model's type.
+        version: Its version; a candidate must have been loaded before.
+        rows: By input name ``(row, ...)``, used in turn.
+        carried: (input, output) pairs of a state that goes along from request to request.
+        requests: Timed requests.
+        warm_up: Requests before them that do not count.
+    """
+    count = len(next(iter(rows.values())))
+    state: dict[str, np.ndarray] = {}
+    times = []
+    for i in range(warm_up + requests):
+        at = i % count
+        given = {name: values[at : at + 1] for name, values in rows.items()}
+        started = time.perf_counter()
+        said = client.infer(archetype, model_type, {**given, **state}, version)
+        if i >= warm_up:
+            times.append(1e3 * (time.perf_counter() - started))
+        state = {own: said[after] for own, after in carried}
     return Latency.of(times)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,12 @@ from experiments.contract_text import described
 from experiments.errors import ExperimentError
 from experiments.gate import UNDECIDED, GateResult, judge, judge_perception
 from experiments.ledger import plain, write_json
-from experiments.machine import LEARNING_ROOMS, PLAYING_ROOMS, code_version, cpu_count, source_revision
+from experiments.machine import LEARNING_ROOMS, code_version, cpu_count, source_revision
 from experiments.perceiving import FIGHTS, FITTED_FILE, evaluate_mind, load_fitted, perceived_words
 from experiments.progress import Progress
+from experiments.stopping import Looks
 from experiments.tuning import TrainedRun
+from experiments.yardsticks import evaluation_key
 
 EVALUATION_FIGHTS = 2_000
 
@@ -39,6 +40,7 @@ class Workshop:
         store: The artefact store.
         progress: Where lines for people go.
         seed: Base seed of evaluation, recording and play.
+        threads: Of the simulation.
     """
 
     home: Path
@@ -46,6 +48,7 @@ class Workshop:
     store: Any
     progress: Progress
     seed: int = 0
+    threads: int = field(default_factory=cpu_count)
 
     def say(self, version: Any, text: str) -> None:
         """Says one line about one model version."""
@@ -154,14 +157,35 @@ def export(shop: Workshop, version: Any) -> Any:
     Raises:
         ExperimentError: The written file does not match its torch model.
     """
-    from experiments.recording import record_decisions, record_steps
+    if is_exported(version):
+        shop.say(version, "reusing the exported files")
+        return version
+    return shop.registry.mark_exported(version.model_id, export_files(shop, version))
+
+
+def is_exported(version: Any) -> bool:
+    """Whether a version has both of its ONNX files."""
+    return "onnx_fp32" in version.artifacts and "onnx_fp16" in version.artifacts
+
+
+def export_files(shop: Workshop, version: Any) -> dict[str, dict[str, Any]]:
+    """Writes the ONNX files of a version into the store; the registry is not touched.
+
+    Args:
+        shop: Store.
+        version: A registered version.
+
+    Returns:
+        The artefacts ``onnx_fp32``, ``onnx_fp16`` and ``manifest``.
+
+    Raises:
+        ExperimentError: The written file does not match its torch model.
+    """
+    from experiments.recording import keep_rows, record_decisions, record_steps
     from experiments.trainable import torch_policy
     from policies.export import ExportRefusedError, export_onnx
     from policies.model_types import load_weights
 
-    if "onnx_fp32" in version.artifacts and "onnx_fp16" in version.artifacts:
-        shop.say(version, "reusing the exported files")
-        return version
     weights = version.artifacts["weights"]
     model = load_weights(shop.store.fetch(weights["uri"], weights["sha256"]))
     if version.model_type == "combat_dqn":
@@ -192,9 +216,9 @@ def export(shop: Workshop, version: Any) -> Any:
             "onnx_fp16": _artifact(shop, report.fp16, model.manifest()),
             "manifest": asdict(shop.store.put(Path(folder) / "manifest.json", ".json")),
         }
-    version = shop.registry.mark_exported(version.model_id, artifacts)
+    keep_rows(shop.home, weights["sha256"], recorded)
     shop.say(version, f"exported, {artifacts['onnx_fp32']['bytes'] / 1e3:.0f} kB FP32")
-    return version
+    return artifacts
 
 
 def _artifact(shop: Workshop, file: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,24 +232,9 @@ def _artifact(shop: Workshop, file: Any, manifest: Mapping[str, Any]) -> dict[st
     return {**stored, "parity": plain(parity), "manifest": plain(manifest)}
 
 
-def evaluation_key(shop: Workshop, n: int, archetype: str | None = None) -> str:
-    """Names an evaluation by all it depends on beside the model: fights, seed, the world's code.
-
-    Args:
-        shop: Whose seed.
-        n: Fights.
-        archetype: Who fights; one of the user's own counts with its definition.
-    """
-    from envs import archetypes
-
-    parts: dict[str, Any] = {"n": n, "seed": shop.seed, "code": code_version(PLAYING_ROOMS)}
-    own = archetypes.definitions([] if archetype is None else [archetype])
-    if own:
-        parts["archetypes"] = own
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[str, Any]:
+def evaluate(
+    shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS, looks: Looks | None = None
+) -> dict[str, Any]:
     """Measures the exported FP32 file on the evaluation seeds.
 
     A mind that acts plays against the traditional AI; one that perceives is asked about fights, see
@@ -235,6 +244,7 @@ def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[s
         shop: Registry and store.
         version: An exported version.
         n: Fights of a mind that acts.
+        looks: Where its fights may end earlier, the case being clear; its last look is the most fights.
 
     Returns:
         The figures as plain values, with ``evaluation_key``; those of an earlier evaluation by the same key
@@ -244,7 +254,7 @@ def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[s
         ExperimentError: The version is not exported yet, or its file was changed.
     """
     head = head_of(version)
-    key = evaluation_key(shop, n, version.archetype) if head else _perception_key(shop, version.archetype)
+    key = _key(shop, version.archetype, n, looks) if head else _perception_key(shop, version.archetype)
     if version.metrics.get("evaluation_key") == key:
         shop.say(version, "reusing the evaluation")
         return dict(version.metrics)
@@ -256,27 +266,35 @@ def evaluate(shop: Workshop, version: Any, n: int = EVALUATION_FIGHTS) -> dict[s
         )
     _say_if_redefined(shop, version)
     path = shop.store.fetch(artifact["uri"], artifact["sha256"])
-    figures = _fight(shop, version, head, path, n) if head else _perceive(shop, version, path)
+    figures = _fight(shop, version, head, path, n, looks) if head else _perceive(shop, version, path)
     return {**dict(version.metrics), **plain(figures), "evaluation_key": key}
 
 
-def _fight(shop: Workshop, version: Any, head: str, path: Path, n: int) -> dict[str, Any]:
+def _fight(
+    shop: Workshop, version: Any, head: str, path: Path, n: int, looks: Looks | None
+) -> dict[str, Any]:
     from experiments.evaluation import OnnxPolicy, play_fights
     from experiments.heads import onnx_mind, play_head
 
     sha256 = version.artifacts["onnx_fp32"]["sha256"]
     if head == "combat":
         policy = OnnxPolicy(path, sha256)
-        score = play_fights(version.archetype, policy, n, shop.seed, threads=cpu_count())
+        score = play_fights(version.archetype, policy, n, shop.seed, threads=shop.threads, looks=looks)
     else:
         mind = onnx_mind(path, sha256)
-        score = play_head(version.archetype, head, mind, n, shop.seed, threads=cpu_count())
+        score = play_head(version.archetype, head, mind, n, shop.seed, threads=shop.threads, looks=looks)
     shop.say(
         version,
         f"win rate {score.win_rate:.3f} ({score.win_rate_low:.3f}-{score.win_rate_high:.3f}, n = {score.n}),"
         f" reward {score.average_reward:.1f}",
     )
-    return score.as_dict()
+    return {**score.as_dict(), "looks": len(looks.fights) if looks else 1}
+
+
+def _key(shop: Workshop, archetype: str, n: int, looks: Looks | None) -> str:
+    """Like `evaluation_key`; fights that may end earlier are others than those that may not."""
+    key = evaluation_key(shop, looks.fights[-1] if looks else n, archetype)
+    return key if looks is None else f"{key}-{'-'.join(map(str, looks.fights))}"
 
 
 def _perceive(shop: Workshop, version: Any, path: Path) -> dict[str, Any]:
@@ -314,49 +332,6 @@ def head_of(version: Any) -> str | None:
     return MODEL_TYPES[version.model_type].head
 
 
-def baselines(
-    shop: Workshop, archetypes: tuple[str, ...], n: int = EVALUATION_FIGHTS, head: str = "combat"
-) -> dict[str, dict[str, Any]]:
-    """Plays the baselines of each archetype, or reads them where they were played before.
-
-    Args:
-        shop: Home folder and progress.
-        archetypes: Names.
-        n: Fights per baseline.
-        head: What is played; only combat has an attack on the nearest.
-
-    Returns:
-        ``{archetype: {"random" | "mirror" | "attack_nearest": figures}}``.
-    """
-    from experiments.evaluation import play_baselines
-    from experiments.heads import play_head
-
-    found = {}
-    for archetype in archetypes:
-        name = evaluation_key(shop, n, archetype) + ("" if head == "combat" else f"-{head}")
-        path = shop.home / "baselines" / f"{name}.json"
-        known: dict[str, dict[str, Any]] = {}
-        with contextlib.suppress(OSError, json.JSONDecodeError):
-            known = json.loads(path.read_text(encoding="utf-8"))
-        if archetype in known:
-            shop.progress.line(f"{archetype:<10} reusing the baselines of {head}")
-        else:
-            if head == "combat":
-                scores = play_baselines(archetype, n, shop.seed, threads=cpu_count())
-            else:
-                who = {"random": "random", "mirror": "script"}
-                scores = {
-                    name: play_head(archetype, head, player, n, shop.seed, threads=cpu_count())
-                    for name, player in who.items()
-                }
-            known[archetype] = {name: plain(score.as_dict()) for name, score in scores.items()}
-            shown = ", ".join(f"{name} {score.win_rate:.3f}" for name, score in scores.items())
-            shop.progress.line(f"{archetype:<10} baselines of {head}: {shown}")
-            write_json(path, known)
-        found[archetype] = known[archetype]
-    return found
-
-
 def _say_if_redefined(shop: Workshop, version: Any) -> None:
     """Says so where the user's archetype is no longer what the version was trained as."""
     from envs import archetypes
@@ -378,20 +353,21 @@ def time_decisions(shop: Workshop, version: Any, metrics: Mapping[str, Any], url
     Returns:
         The metrics with ``latency_p95_ms`` and its neighbours.
     """
-    from experiments.evaluation import attack_nearest
-    from experiments.latency import measure
-    from experiments.recording import record_steps
+    from experiments.latency import measure, measure_inference
     from serve.client import DecisionClient
 
     if metrics.get("latency_p95_ms") is not None:
         shop.say(version, f"reusing the timing, P95 {metrics['latency_p95_ms']:.2f} ms")
         return dict(metrics)
-    client = DecisionClient(url)
-    client.load_candidate(version.archetype, version.model_type, version.version)
-    steps = record_steps(version.archetype, attack_nearest, shop.seed)
-    seen = measure(
-        client, version.archetype, version.model_type, version.version, steps["obs"], steps["action_mask"]
-    )
+    rows = served_rows(shop, version)
+    cell = (version.archetype, version.model_type, version.version)
+    with DecisionClient(url) as client:
+        client.load_candidate(*cell)
+        if version.model_type == "combat_dqn":
+            seen = measure(client, *cell, rows["obs"], rows["action_mask"])
+        else:
+            carried = version.artifacts["onnx_fp32"]["manifest"]["state"]
+            seen = measure_inference(client, *cell, rows, carried)
     shop.say(
         version, f"served in {seen.p50_ms:.2f} ms, P95 {seen.p95_ms:.2f} ms over {seen.requests} requests"
     )
@@ -403,6 +379,24 @@ def time_decisions(shop: Workshop, version: Any, metrics: Mapping[str, Any], url
         "latency_p99_ms": seen.p99_ms,
         "latency_device": f"cpu, {cpu_count()} cores",
     }
+
+
+def served_rows(shop: Workshop, version: Any) -> dict[str, Any]:
+    """Rows that a version is given as inputs, those of its export where they were kept.
+
+    Args:
+        shop: Home and store.
+        version: A registered version.
+    """
+    from experiments.recording import kept_rows, record_decisions
+    from policies.model_types import load_weights
+
+    weights = version.artifacts["weights"]
+    rows = kept_rows(shop.home, weights["sha256"])
+    if rows is None:
+        model = load_weights(shop.store.fetch(weights["uri"], weights["sha256"]))
+        rows = record_decisions(model, version.archetype, shop.seed)
+    return rows
 
 
 def gate_inputs(version: Any, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +15,37 @@ from experiments.seeds import Purpose, seed_for
 
 RECORDED_STEPS = 1_000
 """Of 200 rows a single rounded tie is half a per cent, the whole tolerance of the export's agreement."""
+KEPT = 256
 _FIGHTS = 32
 _WILD = 0.2
 """Share of decisions that are drawn at random, so that odd situations occur too."""
+
+
+def keep_rows(home: Path, weights_sha256: str, rows: Mapping[str, np.ndarray], count: int = KEPT) -> Path:
+    """Keeps recorded rows of a mind for the timing of its service.
+
+    Args:
+        home: Project folder.
+        weights_sha256: Digest of the mind's weights.
+        rows: By input name.
+        count: The first so many.
+    """
+    path = home / "recorded" / f"{weights_sha256[:16]}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("wb") as file:
+        kept: dict[str, Any] = {name: values[:count] for name, values in rows.items()}
+        np.savez_compressed(file, **kept)
+    return beside.replace(path)
+
+
+def kept_rows(home: Path, weights_sha256: str) -> dict[str, np.ndarray] | None:
+    """What `keep_rows` wrote; None where it is missing or damaged."""
+    try:
+        with np.load(home / "recorded" / f"{weights_sha256[:16]}.npz", allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
 
 
 def record_steps(

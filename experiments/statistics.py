@@ -41,6 +41,19 @@ def wilson_interval(wins: float, n: int, z: float = Z_95) -> tuple[float, float]
     return low, high
 
 
+def bonferroni_z(looks: int) -> float:
+    """The two-sided normal quantile that keeps 95 % over several looks at growing data: 1 - 0.05 / (2 looks).
+
+    (Bonferroni's inequality: the chance that any of the looks misses is at most the sum of their chances.)
+
+    Args:
+        looks: Planned in advance, at least 1.
+    """
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(1.0 - 0.05 / (2 * looks))
+
+
 def entropy_bits(counts: Sequence[float]) -> float:
     """Gives the Shannon entropy of a marginal distribution in bits, ``-Σ p·log2 p``.
 

@@ -42,32 +42,29 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates the newest version of each chosen cell; returns 0 when all pass the gate, otherwise 1."""
     from experiments import pipeline
     from experiments.progress import Progress, silent
+    from experiments.yardsticks import baselines
 
     cells = common.chosen_cells(args)
     home = common.check_home(args, must_exist=True)
     progress = Progress(silent) if args.json else common.console()
     with common.stoppable(), common.workshop(args, home, progress, args.seed) as shop:
         versions = pipeline.newest(shop, *cells, explicit=bool(args.archetypes))
-        yardsticks = {
-            v.model_id: pipeline.baselines(shop, (v.archetype,), args.num_episodes, head)[v.archetype]
+        rivals = {
+            v.model_id: baselines(shop, (v.archetype,), args.num_episodes, head)[v.archetype]
             if (head := pipeline.head_of(v))
             else {}
             for v in versions
         }
         judged = []
         measured = [(v, pipeline.evaluate(shop, v, args.num_episodes)) for v in versions]
-        # The service answers for combat minds; of the others the latency stays unmeasured.
-        timed = any(pipeline.head_of(version) == "combat" for version in versions)
-        with _service(args, home) if timed else contextlib.nullcontext() as url:
+        with _service(args, home) as url:
             for version, metrics in measured:
-                if url is not None and pipeline.head_of(version) == "combat":
+                if url is not None:
                     metrics = pipeline.time_decisions(shop, version, metrics, url)
                 judged.append(
-                    pipeline.validate(
-                        shop, version, metrics, yardsticks[version.model_id], strict=args.strict
-                    )
+                    pipeline.validate(shop, version, metrics, rivals[version.model_id], strict=args.strict)
                 )
-    entries = [_entry(home, version, gate, yardsticks[version.model_id]) for version, gate in judged]
+    entries = [_entry(home, version, gate, rivals[version.model_id]) for version, gate in judged]
     if args.save_report:
         _save(args, home, entries, progress)
     if args.json:
@@ -98,7 +95,7 @@ def _entry(home: Path, version: Any, gate: Any, yardsticks: dict[str, Any]) -> d
 def _save(args: argparse.Namespace, home: Path, entries: list[dict[str, Any]], progress: Any) -> None:
     import sys
 
-    from experiments.demo import next_steps, write_sample_request
+    from experiments.next_steps import next_steps, write_sample_request
     from experiments.report import build_report, write_reports
 
     report = build_report(

@@ -27,6 +27,8 @@ def win_rates(models: Models, target: float) -> str:
         parts.append(text(left - 14, y + 5, model["archetype"], "label", "end"))
         parts.append(line(left, y, width - right, y, "rail"))
         for name, shape in BASELINE_MARKS.items():
+            if name not in model["baselines"]:
+                continue  # only combat has an attack on the nearest
             rate = model["baselines"][name]["win_rate"]
             tip = f"{BASELINE_NAMES[name]} {rate:.1%}"
             parts.append(marker(shape, x(rate), y, "baseline", tip, size=5.5))

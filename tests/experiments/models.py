@@ -57,7 +57,8 @@ class FakeRegistry:
         )
 
     def deploy(self, archetype: str, model_type: str, version: int | None = None) -> ModelVersion:
-        known = next(v for v in self.versions if v.archetype == archetype and v.version == version)
+        cell = (archetype, model_type, version)
+        known = next(v for v in self.versions if (v.archetype, v.model_type, v.version) == cell)
         return self._change(known.model_id, state="deployed", is_deployed=True)
 
 

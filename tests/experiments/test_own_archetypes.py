@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from envs import archetypes
-from experiments import pipeline, trainable
+from experiments import pipeline, trainable, yardsticks
 from experiments.errors import UsageError
 from experiments.matrix import Request, check_names, resolve
 from experiments.progress import Progress
@@ -77,11 +77,11 @@ def test_an_evaluation_is_reused_for_the_same_definition_only(mine: Path, tmp_pa
     shop = pipeline.Workshop(
         tmp_path, FakeRegistry(), ArtifactStore(tmp_path / "artifacts"), Progress(lambda _: None)
     )
-    before = pipeline.evaluation_key(shop, 10, "ant")
-    assert before != pipeline.evaluation_key(shop, 10, "tank") == pipeline.evaluation_key(shop, 10)
-    first = pipeline.baselines(shop, ("ant", "bee"), n=8)
-    assert set(first) == {"ant", "bee"} and pipeline.baselines(shop, ("ant", "bee"), n=8) == first
+    before = yardsticks.evaluation_key(shop, 10, "ant")
+    assert before != yardsticks.evaluation_key(shop, 10, "tank") == yardsticks.evaluation_key(shop, 10)
+    first = yardsticks.baselines(shop, ("ant", "bee"), n=8)
+    assert set(first) == {"ant", "bee"} and yardsticks.baselines(shop, ("ant", "bee"), n=8) == first
     assert len(list((tmp_path / "baselines").iterdir())) == 2
     archetypes.use_file(write(mine, hp=501))
-    assert pipeline.evaluation_key(shop, 10, "ant") != before
+    assert yardsticks.evaluation_key(shop, 10, "ant") != before
     assert json.loads(json.dumps(first)) == first

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from envs.contracts import COMBAT_ACTIONS, FEATURES
-from experiments import pipeline
+from experiments import pipeline, yardsticks
 from experiments.errors import ExperimentError
 from experiments.ledger import Ledger
 from experiments.matrix import Request, resolve
@@ -72,14 +72,14 @@ def test_register_export_evaluate_each_reuse_what_is_there(
 
     metrics = pipeline.evaluate(shop, version, n=40)
     assert metrics["n"] == 40 and metrics["loss"] == 0.02
-    yardsticks = pipeline.baselines(shop, ("aggressive",), n=40)
-    version, gate = pipeline.validate(shop, version, metrics, yardsticks["aggressive"])
+    played = yardsticks.baselines(shop, ("aggressive",), n=40)
+    version, gate = pipeline.validate(shop, version, metrics, played["aggressive"])
     assert version.gate == gate.verdict != "pass"  # 40 fights never pass
     assert pipeline.evaluate(shop, version, n=40)["wins"] == metrics["wins"]
     assert "reusing the evaluation" in said(shop)
     pipeline.evaluate(shop, version, n=41)
     assert "reusing" not in said(shop)
-    assert pipeline.baselines(shop, ("aggressive",), n=40) == yardsticks
+    assert yardsticks.baselines(shop, ("aggressive",), n=40) == played
     assert "reusing the baselines" in said(shop)
 
 
