@@ -142,7 +142,7 @@ class FakeWorkers:
         for job in jobs:
             if job.work is demo_jobs.export:
                 broken = "movement" in job.name
-                files = {
+                files: dict[str, Any] = {
                     name: {"parity": {}, "manifest": {"state": []}} for name in ("onnx_fp32", "onnx_fp16")
                 }
                 yield Outcome(job, Told(files, ()), "it does not match" if broken else None, 1.5)
@@ -161,7 +161,8 @@ PARITY = {"fp32_error": 1e-7, "fp16_error": 1e-3, "fp16_action_agreement": 1.0}
 def test_what_fails_on_the_way_is_a_row_and_the_others_are_deployed_and_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry, lines = FakeRegistry(), []
+    registry = FakeRegistry()
+    lines: list[str] = []
     progress = Progress(lines.append)
     types = ("movement_ppo", "skill_dqn", "team_coordination", "pattern_recognition")
     request = Request(("tank",), types)

@@ -51,6 +51,6 @@ def test_both_work_at_the_same_time_and_end_when_closed() -> None:
 
 def test_an_error_of_others_names_its_kind_and_place() -> None:
     try:
-        {}["x"]
+        dict[str, int]()["x"]
     except KeyError as error:
         assert one_line(error).startswith("KeyError in test_workers.py:")

@@ -119,9 +119,9 @@ def perceiving(archetype: str, model_type: str, gate: str = "pass", **figures: A
 def test_every_type_has_its_figure_and_its_table(tmp_path: Path) -> None:
     ceilings = {name: {"value": 0.9, "low": 0.8, "high": 0.95} for name in ("damage", "told_damage")}
     ends = ("", "_low", "_high")
-    maps = {f"explained_{name}{end}": 0.7 for name in ("damage", "occupancy") for end in ends}
+    maps: dict[str, Any] = {f"explained_{name}{end}": 0.7 for name in ("damage", "occupancy") for end in ends}
     maps |= {"share_of_ceiling_damage": 0.78, "share_of_ceiling_occupancy": 0.9}
-    points = {f"points_over_best{end}": 14.6 for end in ends}
+    points: dict[str, Any] = {f"points_over_best{end}": 14.6 for end in ends}
     points |= {"accuracy": 0.8, "best_baseline": "last_deed", "best_baseline_accuracy": 0.654}
     models = [
         entry("tank", 0.8),
