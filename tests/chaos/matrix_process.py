@@ -11,6 +11,9 @@ from experiments.cli import main, train
 LEARNING = {"num_envs": 8, "rollout_length": 8, "rounds_per_epoch": 2, "warm_start_fights": 0}
 REPLAY = {
     **LEARNING,
+    # More decisions per epoch than a window has, or nothing could be drawn.
+    "n_step": 3,
+    "rollout_length": 24,
     "updates_per_round": 2,
     "learning_starts": 32,
     "buffer_capacity": 1024,
