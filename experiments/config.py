@@ -42,7 +42,7 @@ class HardwareSection:
     device: str | None = None
     """cpu, cuda or cuda:N."""
     max_vram_gb: Positive | None = None
-    """Largest GPU memory to use."""
+    """Memory of one GPU that runs may use together; packing shares it out."""
     use_amp: bool | None = None
     """Automatic mixed precision: bf16 unless --precision says otherwise."""
 
@@ -197,7 +197,6 @@ def without_effect(settings: SettingsFile, model_types: Sequence[str] = ("combat
     steps = any(KINDS[name].algorithm == "supervised" for name in model_types)
     levels = any(has_curriculum(name) for name in model_types)
     idle: Mapping[str, Any] = {
-        "hardware.max_vram_gb": settings.hardware.max_vram_gb,
         "checkpoints.save_frequency": None if steps else settings.checkpoints.save_frequency,
         "checkpoints.keep_last_n": None if steps else settings.checkpoints.keep_last_n,
         "curriculum.enabled": (settings.curriculum.enabled and not levels) or None,

@@ -17,10 +17,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments import checkpoint_store
 from experiments.ledger import write_json
+
+if TYPE_CHECKING:
+    from experiments.memory import Cut
 
 CHECKPOINTS_PER_RUN = 4
 """Complete checkpoints written in a run, the last one at its end."""
@@ -31,13 +34,15 @@ def run_cell(config: dict[str, Any]) -> None:
 
     Args:
         config: ``cell`` with ``run`` (the resolved settings as JSON text), ``resume_from`` (place of a
-            complete checkpoint, or None) and ``start_file`` (weights that the run starts from, or None).
-            Actors are reused, so every trial starts by resetting the process.
+            complete checkpoint, or None), ``start_file`` (weights that the run starts from, or None) and,
+            where GPUs are shared, ``gpu_bytes`` (what the run may take of its device). Actors are reused, so
+            every trial starts by resetting the process.
 
     Raises:
         ValueError: A kind that no body exists for.
     """
     from envs import archetypes
+    from experiments.memory import limit_gpu
 
     cell = config["cell"]
     run = json.loads(cell["run"])
@@ -45,6 +50,10 @@ def run_cell(config: dict[str, Any]) -> None:
     if body is None:
         raise ValueError(f"run kind {run['kind']!r} has no body; known: {', '.join(KINDS)}")
     reset_process(int(run["trial"]["seed"]))
+    if run["trial"].get("device", "cpu") != "cpu":
+        # Ray shows a process its own device only, so that it is the first one whatever its number.
+        run["trial"]["device"] = "cuda:0"
+        limit_gpu(cell.get("gpu_bytes"))
     # The run's own definitions, not those of a file that may have changed or lie on another machine.
     archetypes.define(run.get("archetypes", {}))
     body(run, cell.get("resume_from"), cell.get("start_file"))
@@ -55,12 +64,13 @@ def reset_process(seed: int) -> None:
     import numpy as np
     import torch
 
+    from experiments.memory import reset_peak
+
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    reset_peak()
 
 
 def train_rl(run: dict[str, Any], resume_from: str | None, start_file: str | None = None) -> None:
@@ -77,8 +87,9 @@ def train_rl(run: dict[str, Any], resume_from: str | None, start_file: str | Non
 
     # With the trial's own files, so that it is there when the worker's folder has gone.
     guard_folder = Path(tune.get_context().get_trial_dir()) / "nan_guard"
-    trainer = build_trainer(run["trial"], guard_folder=guard_folder)
-    _carry_out(trainer, run, resume_from, start_file, _epochs)
+    _carry_out(
+        lambda trial: build_trainer(trial, guard_folder=guard_folder), run, resume_from, start_file, _epochs
+    )
 
 
 def train_supervised(run: dict[str, Any], resume_from: str | None, start_file: str | None = None) -> None:
@@ -91,7 +102,7 @@ def train_supervised(run: dict[str, Any], resume_from: str | None, start_file: s
     """
     from policies.perception.trainer import SupervisedTrainer
 
-    _carry_out(SupervisedTrainer(run["trial"]), run, resume_from, start_file, _passes)
+    _carry_out(SupervisedTrainer, run, resume_from, start_file, _passes)
 
 
 Epochs = Iterator[tuple[dict[str, Any], bool]]
@@ -99,29 +110,75 @@ Epochs = Iterator[tuple[dict[str, Any], bool]]
 
 
 def _carry_out(
-    trainer: Any,
+    build: Callable[[dict[str, Any]], Any],
     run: dict[str, Any],
     resume_from: str | None,
     start_file: str | None,
     epochs: Callable[[Any, dict[str, Any], dict[str, Any], Path], Epochs],
 ) -> None:
-    """Goes through a trainer's epochs, from where an earlier attempt broke off, and stops it."""
+    """Goes through a trainer's epochs, from where an earlier attempt broke off, and stops it.
+
+    Where memory runs out, a new trainer goes on from the last checkpoint with batches in twice as many parts.
+
+    Raises:
+        OutOfMemoryError: Parts of an eighth of the batch still do not fit.
+    """
     from ray import tune
+
+    from experiments.memory import Cut
+    from policies.memory import is_out_of_memory, release
 
     # The worker's own folder goes with its Ray session, also when the process is killed.
     work = Path(tempfile.mkdtemp(prefix="trial-", dir=Path.cwd()))
     try:
-        progress = {"epoch": 0, "best": None}
+        start = None
         own = tune.get_checkpoint()
         if own is not None:
-            place = (own.filesystem, own.path)
+            start = checkpoint_store.bring(own.filesystem, own.path, work / "start")
         elif resume_from:
-            place = checkpoint_store.open_place(resume_from)
-        if own is not None or resume_from:
-            progress = _restore(trainer, checkpoint_store.bring(*place, work / "start"), work)
+            start = checkpoint_store.bring(*checkpoint_store.open_place(resume_from), work / "start")
+        cut = Cut.as_it_stood(run, start)
+        while True:
+            try:
+                _go_on(build, run, start, start_file, epochs, work, cut)
+                return
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                cut = cut.further(error, run)
+            # Outside the handler: the error's traceback holds the tensors that took the memory.
+            release()
+            saved = work / "checkpoint"
+            start = saved if (saved / "progress.json").exists() else start
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _go_on(
+    build: Callable[[dict[str, Any]], Any],
+    run: dict[str, Any],
+    start: Path | None,
+    start_file: str | None,
+    epochs: Callable[[Any, dict[str, Any], dict[str, Any], Path], Epochs],
+    work: Path,
+    cut: Cut,
+) -> None:
+    """Trains to the end from a checkpoint, or from the start, with batches cut into so many parts."""
+    from ray import tune
+
+    from experiments.memory import peak, with_parts
+
+    progress: dict[str, Any] = {"epoch": 0, "best": None}
+    trainer = build(with_parts(run["trial"], cut.parts))
+    try:
+        if start is not None:
+            progress = _restore(trainer, start, work)
         elif start_file:
             _take_up(trainer, run["start_from"], Path(start_file))
         for metrics, due in epochs(trainer, run, progress, work):
+            # A supervised trainer may have cut its batches further by itself, in the middle of an epoch.
+            metrics = {"accumulate": cut.parts, "out_of_memory": cut.note, **metrics, **peak()}
+            progress["accumulate"] = metrics["accumulate"]
             checkpoint = None
             if due:
                 folder = _write_checkpoint(trainer, progress, work)
@@ -129,7 +186,6 @@ def _carry_out(
             tune.report(metrics, checkpoint=checkpoint)
     finally:
         trainer.stop()
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _take_up(trainer: Any, start: dict[str, Any], file: Path) -> None:

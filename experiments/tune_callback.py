@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -14,6 +15,7 @@ from ray.tune import Callback, Checkpoint
 from ray.tune.experiment import Trial
 
 from experiments import checkpoint_store
+from experiments.demands import GIGABYTE, Demand, table
 from experiments.ledger import Ledger, RunRecord
 from experiments.progress import Progress
 
@@ -52,15 +54,26 @@ class LedgerCallback(Callback):
         done: Runs that were finished before.
         total: Runs of the experiment.
         storage: Path or URI of the place where Tune keeps checkpoints.
+        needs: What each run was expected to need, by run id.
     """
 
-    def __init__(self, ledger: Ledger, progress: Progress, done: int, total: int, storage: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        progress: Progress,
+        done: int,
+        total: int,
+        storage: str,
+        needs: Mapping[str, Demand] | None = None,
+    ) -> None:
         self._ledger = ledger
         self._storage = storage
         self._progress = progress
         self._done, self._total = done, total
         self._checkpoints: dict[str, str] = {}
         self._levels: dict[str, int] = {}
+        self._needs = needs or {}
+        self._parts: dict[str, int] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any
@@ -71,6 +84,7 @@ class LedgerCallback(Callback):
         if "curriculum_level" in metrics:
             self._say_promotion(record, metrics)
         record.add_epoch(metrics)
+        self._tell_of_cuts(trial, metrics)
         self._progress.epoch(metrics, self._done, self._total)
 
     def on_checkpoint(
@@ -114,6 +128,7 @@ class LedgerCallback(Callback):
                 "selection_reward": best["rank"][1],
                 "train_s": sum(row.get("epoch_s") or 0.0 for row in history),
                 "final": history[-1],
+                **self._memory(record.run_id, history),
             }
         )
         self._done += 1
@@ -128,6 +143,34 @@ class LedgerCallback(Callback):
             f"{history[-1]['archetype']:<10} {history[-1]['model_type']} finished: best epoch "
             f"{best['epoch']}{seen}"
         )
+
+    def _tell_of_cuts(self, trial: Trial, metrics: Mapping[str, Any]) -> None:
+        """Says once that memory ran out and the run went on with batches in more parts."""
+        settings = json.loads(trial.config["cell"]["run"])["trial"].get("training", {})
+        before = self._parts.get(trial.trial_id, int(settings.get("accumulate", 1)))
+        now = int(metrics.get("accumulate") or before)
+        self._parts[trial.trial_id] = now
+        if now > before:
+            note = metrics.get("out_of_memory") or f"out of memory: batches are now worked on in {now} parts"
+            self._progress.line(f"{metrics['archetype']:<10} {metrics['model_type']}: {note}")
+
+    def _memory(self, run_id: str, history: list[dict[str, Any]]) -> dict[str, Any]:
+        """Measured peak beside the expected one; warns of a run that took more."""
+        need = self._needs.get(run_id)
+        on_gpu = need is not None and need.on_gpu
+        peak = max(
+            (row.get("peak_gpu_bytes" if on_gpu else "peak_process_bytes") or 0 for row in history), default=0
+        )
+        if on_gpu and peak:
+            peak += int(table()["gpu"]["context_gb"] * GIGABYTE)  # which torch does not count
+        expected = need.memory_bytes if need is not None else None
+        if expected is not None and peak > expected:
+            self._progress.line(
+                f"warning: {run_id} took {peak / GIGABYTE:.2f} GB of memory and {expected / GIGABYTE:.2f} GB "
+                "were expected; if memory runs short, lower --parallel"
+            )
+        parts = history[-1].get("accumulate")
+        return {"peak_memory_bytes": peak, "expected_memory_bytes": expected, "accumulate": parts}
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Says that a trial broke; Tune may start it once more from its checkpoint."""

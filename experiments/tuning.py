@@ -18,6 +18,7 @@ from experiments import checkpoint_store
 from experiments.errors import FULL_DISK, ExperimentError, UsageError, full_disk
 from experiments.ledger import Ledger, RunRecord
 from experiments.matrix import Run
+from experiments.packing import Plan, plan_for, room_for
 from experiments.progress import Progress
 
 CHECKPOINTS_KEPT = 2
@@ -90,6 +91,7 @@ def train(
     parallel: int = 1,
     resume: bool = True,
     storage: str | None = None,
+    plan: Plan | None = None,
     session: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> list[TrainedRun]:
     """Trains every run that is not finished, in one Tune experiment.
@@ -98,9 +100,10 @@ def train(
         home: Project folder; the ledger and Tune's own files go there.
         runs: Resolved cells.
         progress: Where lines for people go.
-        parallel: Trials at the same time, one CPU each.
+        parallel: Trials at the same time, one CPU each, where no plan is given.
         resume: Reuse finished runs and continue broken ones; otherwise all start anew.
         storage: Path or URI of the place for checkpoints; ``<home>/tune`` unless given.
+        plan: Which runs go together; made by CPUs alone if not given.
         session: Starts and stops Ray in place of ``local_ray`` (tests share one Ray).
 
     Returns:
@@ -130,11 +133,13 @@ def train(
             f" {others} runs of this home have other settings or code and stay as they are"
         )
     if open_runs:
-        cpus = parallel * (1 + max(run.helpers for run in open_runs))
-        start = session or (lambda: local_ray(cpus))
+        if plan is None:
+            plan = plan_for(open_runs, room_for(open_runs, parallel), home)
+        room = plan.room
+        start = session or (lambda: local_ray(room.cpus, room.devices))
         with start():
             place = checkpoint_store.of_project(home, storage)
-            _fit(home, place, open_runs, ledger, progress, parallel, done=len(reused), total=len(runs))
+            _fit(home, place, open_runs, ledger, progress, plan, done=len(reused), total=len(runs))
     trained = []
     for run in runs:
         record = ledger.run(run.run_id)
@@ -148,11 +153,12 @@ def train(
 
 
 @contextlib.contextmanager
-def local_ray(cpus: int) -> Iterator[None]:
+def local_ray(cpus: int, gpus: int = 0) -> Iterator[None]:
     """Runs a small Ray on this machine and takes it down again.
 
     Args:
         cpus: CPUs that Ray may hand out: trials at the same time, each with its env runners and learners.
+        gpus: GPUs that Ray may hand out in shares; it counts them, also those that are not there.
     """
     from serve.ray_session import RaySessionError, ray_session
 
@@ -160,7 +166,7 @@ def local_ray(cpus: int) -> Iterator[None]:
     # which stops everything in order, must hold throughout.
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with ray_session(num_cpus=cpus, variables=WORKER_VARIABLES):
+        with ray_session(num_cpus=cpus, num_gpus=gpus, variables=WORKER_VARIABLES):
             handle_sigterm(handler)
             yield
     except RaySessionError as error:
@@ -181,7 +187,7 @@ def _fit(
     runs: Sequence[Run],
     ledger: Ledger,
     progress: Progress,
-    parallel: int,
+    plan: Plan,
     *,
     done: int,
     total: int,
@@ -194,7 +200,9 @@ def _fit(
     from experiments.tune_callback import LedgerCallback
 
     cells = []
-    for run in runs:
+    by_id = {run.run_id: run for run in runs}
+    needs = {placed.demand.run_id: placed.demand for placed in plan.placed}
+    for run in (by_id[run_id] for run_id in needs if run_id in by_id):
         record = ledger.run(run.run_id)
         resume_from = _resume_from(run, record, progress)
         record.begin(run.settings)
@@ -205,20 +213,19 @@ def _fit(
                 "run": run.json,
                 "resume_from": resume_from,
                 "start_file": str(start_file(home, start["weights_sha256"])) if start else None,
+                "share": needs[run.run_id].share,
+                "helpers": run.helpers,
+                "gpu_bytes": plan.gpu_bytes(run.run_id),
             }
         )
     name = _experiment_folder(ledger, storage)
-    callback = LedgerCallback(ledger, progress, done, total, storage)
-    gpu = any(run.settings["trial"]["device"] != "cpu" for run in runs)
-    own: dict[str, float] = {"CPU": 1.0, "GPU": 1.0 / parallel} if gpu else {"CPU": 1.0}
-    helpers = max(run.helpers for run in runs)
-    resources = tune.PlacementGroupFactory([own] + [{"CPU": 1.0}] * helpers)
+    callback = LedgerCallback(ledger, progress, done, total, storage, needs)
     tuner = tune.Tuner(
-        tune.with_resources(run_cell, resources),
+        tune.with_resources(run_cell, _resources),
         param_space={"cell": tune.grid_search(cells)},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
-            max_concurrent_trials=parallel,
+            max_concurrent_trials=plan.room.parallel,
             trial_dirname_creator=_trial_folder,
             trial_name_creator=_trial_folder,
         ),
@@ -243,6 +250,15 @@ def _fit(
             f"{len(failed)} of {total} runs failed, first {first}: {_last_line(failed[0].error)};"
             " run the same command again to continue them"
         )
+
+
+def _resources(config: dict[str, Any]) -> Any:
+    """What one trial asks Ray for: its own process with a share of a GPU, and a CPU for each helper."""
+    from ray import tune
+
+    cell = config["cell"]
+    own = {"CPU": 1.0} | ({"GPU": float(cell["share"])} if cell["share"] else {})
+    return tune.PlacementGroupFactory([own] + [{"CPU": 1.0}] * int(cell["helpers"]))
 
 
 def _trial_folder(trial: Any) -> str:

@@ -44,8 +44,8 @@ WEIGHTS_FILE = "weights.safetensors"
 REPLAY_FOLDER = "replay"
 ARRAYS_FILE = "state.npz"
 SCALARS_FILE = "state.json"
-# May differ between the saved run and the one that goes on: how long it runs and where.
-FREE_SETTINGS = (("training", "epochs"), ("device",), ("checkpoint_replay",))
+# May differ between the saved run and the one that goes on: how long it runs, where, and in how many parts.
+FREE_SETTINGS = (("training", "epochs"), ("training", "accumulate"), ("device",), ("checkpoint_replay",))
 
 
 def save(trainer: Trainer, folder: Path) -> Path:

@@ -77,7 +77,7 @@ def measure(
     trained = sum(parameter.numel() for parameter in network.parameters())
     rows = rows_at_a_time(name, profile)
     activations = activation_bytes(network, PROBE_ROWS) * rows // PROBE_ROWS
-    copies = trained * (ADAM_COPIES + (model_type(name).algorithm in ("dqn", "sac")))
+    copies = trained * copies_of(name)
     return Costs(
         name,
         profile,
@@ -102,11 +102,41 @@ def rows_at_a_time(name: str, profile: str) -> int:
         training = resolve_perception_run(name, "tank", profile=profile)["training"]
     else:
         training = to_plain(load_profile(name, profile)["training"])
-    if kind.algorithm == "team_ppo":
+    return rows_of(kind.algorithm, training)
+
+
+def rows_of(algorithm: str, training: Mapping[str, Any]) -> int:
+    """Rows of one pass of a run.
+
+    Args:
+        algorithm: What its type learns by.
+        training: Its resolved settings of training.
+    """
+    if algorithm == "team_ppo":
         rows = training["minibatch_size"] // training["sequence_length"]
     else:
         rows = training.get("minibatch_size") or training["batch_size"]
     return max(1, int(rows) // int(training.get("accumulate", 1)))
+
+
+def network_memory(name: str, shape: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Bytes of weights to moments, bytes kept per row for the backward pass, and operations of a decision.
+
+    Args:
+        name: Of the model type.
+        shape: Configuration of its network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_network(name, shape)
+    trained = sum(parameter.numel() for parameter in network.parameters())
+    kept = activation_bytes(network, PROBE_ROWS) // PROBE_ROWS
+    return trained * copies_of(name) * FP32_BYTES, kept, flops_per_decision(network)
+
+
+def copies_of(name: str) -> int:
+    """Float32 numbers per trained parameter: those of Adam, and of a target network where there is one."""
+    return ADAM_COPIES + (model_type(name).algorithm in ("dqn", "sac"))
 
 
 def activation_bytes(network: Any, rows: int) -> int:

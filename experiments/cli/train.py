@@ -12,7 +12,9 @@ from experiments.cli import common
 from experiments.errors import UsageError
 
 if TYPE_CHECKING:
+    from experiments.config import SettingsFile
     from experiments.matrix import Request, Run
+    from experiments.packing import Plan
 
 RESUME_HINT = "finished runs are kept; run the same command again to continue from the last checkpoints"
 
@@ -67,7 +69,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", type=Path, help="a settings file; the options above go before it")
     parser.add_argument(
-        "--parallel", type=common.positive_int, default=1, help="runs at the same time (default: %(default)s)"
+        "--parallel",
+        type=common.positive_int,
+        default=1,
+        help="runs at the same time at most, onto GPUs by shares, else one CPU each (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--num-gpus",
+        type=common.positive_int,
+        help="GPUs to pack runs onto (default: those torch sees, with --device cuda); with --device cpu they"
+        " are only counted, to try a plan",
     )
     parser.add_argument(
         "--resume",
@@ -94,33 +105,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains and registers; returns the exit code."""
-    from experiments import disk, matrix, pipeline, tuning
+    from experiments import disk, matrix, pipeline, plan_table, tuning
 
-    request = _request(args)
+    settings = _settings(args)
+    request = _request(args, settings)
     if not args.dry_run:
         _check_device(request.device, args.address is not None)
     runs = matrix.resolve(request)
     home = args.home.expanduser().absolute() if args.dry_run else common.check_home(args)
-    known = tuning.states(home, runs)
-    rows = matrix.plan_rows(runs, known)
+    states = tuning.states(home, runs)
+    if not args.resume:
+        states = dict.fromkeys(states, "new")
+    unfinished = [run for run in runs if states[run.run_id] != "done"]
+    plan = _plan(args, settings, unfinished, home)
     if args.dry_run:
-        _show_plan(rows, args)
+        _show_plan(matrix.plan_rows(runs, states), plan, states, args)
         return 0
     progress = common.console()
     progress.line(f"training {len(runs)} runs, {args.parallel} at a time, into {args.home}")
+    for line in plan_table.totals(plan, args.profile):
+        progress.line(line)
     storage = _storage(args.storage_path)
-    disk.check_space(
-        storage or str(home),
-        [run for run in runs if not (args.resume and known[run.run_id] == "done")],
-        args.parallel,
-    )
+    disk.check_space(storage or str(home), unfinished, args.parallel)
     with common.stoppable(), _ray(args, runs, storage) as session:
         trained = tuning.train(
             home,
             runs,
             progress,
-            parallel=args.parallel,
             resume=args.resume,
+            plan=plan,
             storage=storage,
             session=session,
         )
@@ -131,7 +144,28 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _request(args: argparse.Namespace) -> Request:
+def _settings(args: argparse.Namespace) -> SettingsFile:
+    from experiments import config
+
+    return config.SettingsFile() if args.config is None else config.load_settings(args.config)
+
+
+def _plan(args: argparse.Namespace, settings: SettingsFile, runs: list[Run], home: Path) -> Plan:
+    """Which of the runs that are to be done go together, and where."""
+    from experiments import packing
+
+    devices = args.num_gpus or 0
+    if not devices and runs and runs[0].settings["trial"]["device"] != "cpu":
+        import torch
+
+        # cuda:N names one of them; a plan can be asked for where there is none.
+        one = ":" in runs[0].settings["trial"]["device"]
+        devices = 1 if one else max(1, torch.cuda.device_count())
+    room = packing.room_for(runs, args.parallel, devices, settings.hardware.max_vram_gb)
+    return packing.plan_for(runs, room, home if args.resume else None)
+
+
+def _request(args: argparse.Namespace, settings: SettingsFile) -> Request:
     from experiments import config, matrix
 
     archetypes, model_types = common.chosen_cells(args)
@@ -140,10 +174,8 @@ def _request(args: argparse.Namespace) -> Request:
             f"--curriculum: {', '.join(model_types)} train without levels (perception minds do not fight,"
             " packs keep their size); leave it out"
         )
-    settings = config.SettingsFile()
     laid: dict[str, Any] = {}
     if args.config is not None:
-        settings = config.load_settings(args.config)
         laid = config.overrides(settings, args.config.name, model_types)
         for name in config.without_effect(settings, model_types):
             common.console().line(f"note: {args.config.name}: '{name}' has no effect in this release")
@@ -220,11 +252,12 @@ def _check_device(device: str, elsewhere: bool) -> None:
         raise UsageError(f"--device {device} was asked for, but torch sees no GPU here; use --device cpu")
 
 
-def _show_plan(rows: list[dict], args: argparse.Namespace) -> None:
+def _show_plan(rows: list[dict], plan: Plan, states: Mapping[str, str], args: argparse.Namespace) -> None:
+    from experiments.plan_table import plan_lines, plan_summary
     from experiments.progress import table
 
     if args.json:
-        common.print_json(rows)
+        common.print_json({"runs": rows, "plan": plan_summary(plan, args.profile)})
         return
     header = [
         "archetype", "model type", "profile", "epochs", "env steps", "updates", "batch", "lr", "noise",
@@ -240,9 +273,10 @@ def _show_plan(rows: list[dict], args: argparse.Namespace) -> None:
     ]  # fmt: skip
     for line in table(header, body, right={3, 4, 5, 6, 7, 8, 9}):
         print(line)
-    cpus = max((row["cpus"] for row in rows), default=1)
-    each = "one CPU each" if cpus == 1 else f"{cpus} CPUs each"
-    print(f"{len(rows)} runs, {args.parallel} at a time, {each}; nothing was started (--dry-run)")
+    print()
+    for line in plan_lines(plan, states, args.profile):
+        print(line)
+    print(f"{len(rows)} runs, {len(rows) - len(plan.placed)} of them done; nothing was started (--dry-run)")
 
 
 def _weights(reward: Mapping[str, Any] | None) -> str | None:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from envs.configuration import load_dataclass, to_plain
 from policies.columnar.phases import SUPERVISED, Phases
+from policies.memory import MOST_CUTS, OutOfMemoryError, is_out_of_memory, release
 from policies.model_types import build_network, model_type
 from policies.perception import data
 from policies.perception.settings import SupervisedRun
@@ -48,7 +49,13 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 WEIGHTS_FILE, BEST_FILE = "weights.safetensors", "best.safetensors"
 ARRAYS_FILE, SCALARS_FILE = "state.npz", "state.json"
-FREE_SETTINGS = (("training", "epochs"), ("training", "prefetch"), ("device",), ("data_folder",))
+FREE_SETTINGS = (
+    ("training", "epochs"),
+    ("training", "accumulate"),
+    ("training", "prefetch"),
+    ("device",),
+    ("data_folder",),
+)
 EVALUATION_ROWS = 512
 """Rows per forward pass when nothing is learned."""
 MAX_SKIPPED = 10
@@ -322,20 +329,27 @@ class SupervisedTrainer:
 
     def _step(self, rows: Rows) -> dict[str, float]:
         """One step, in as many parts as memory needs."""
+        most = min(MOST_CUTS * self.run.training.accumulate, self.loader.batch_size)
         while True:
             try:
                 return self._try_step(rows)
-            except torch.cuda.OutOfMemoryError:
-                if self.accumulate >= self.loader.batch_size:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
                     raise
-                self.accumulate *= 2
-                self.optimizer.zero_grad(set_to_none=True)
-                torch.cuda.empty_cache()
-                logger.warning(
-                    "out of GPU memory: the batch of %d rows is now worked on in %d parts",
-                    self.loader.batch_size,
-                    self.accumulate,
-                )
+                if self.accumulate >= most:
+                    raise OutOfMemoryError(
+                        f"{self.run.model_type} of {self.run.archetype}: out of memory even with batches of "
+                        f"{self.loader.batch_size} rows in {self.accumulate} parts; give a smaller "
+                        "batch_size, fewer runs at a time, or a device with more memory"
+                    ) from error
+            self.accumulate *= 2
+            self.optimizer.zero_grad(set_to_none=True)
+            release()
+            logger.warning(
+                "out of memory: the batch of %d rows is now worked on in %d parts",
+                self.loader.batch_size,
+                self.accumulate,
+            )
 
     def _try_step(self, rows: Rows) -> dict[str, float]:
         run = self.run

@@ -36,13 +36,11 @@ def test_a_file_for_the_whole_product_loads_and_idle_settings_are_named(tmp_path
         "spatial_vit": {"training": {"checkpoint_steps": 1000, "keep_checkpoints": 5}, "model": {}},
     }
     assert without_effect(settings, ("spatial_vit",)) == [
-        "hardware.max_vram_gb",
         "curriculum.enabled",
         "strategies.continuous.enabled",
         "models.combat_dqn",
     ]
     assert without_effect(settings) == [
-        "hardware.max_vram_gb",
         "checkpoints.save_frequency",
         "checkpoints.keep_last_n",
         "strategies.continuous.enabled",

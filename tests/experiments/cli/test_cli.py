@@ -93,7 +93,7 @@ def test_a_mistake_is_one_clear_line_and_starts_nothing(
 def test_the_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     result = monster("train", "--epochs", "3", "--seed", "7", "--dry-run", "--json", cwd=tmp_path)
     assert result.returncode == 0
-    rows = json.loads(result.stdout)
+    rows = json.loads(result.stdout)["runs"]
     assert len(rows) == 54 and [row["archetype"] for row in rows[:6]] == [
         "aggressive", "defensive", "support", "mage", "tank", "ranged",
     ]  # fmt: skip
