@@ -5,6 +5,7 @@ Trials never write the ledger: on a cluster they may sit on another machine.
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from collections.abc import Mapping

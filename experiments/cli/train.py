@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     from experiments import disk, matrix, pipeline, plan_table, tuning
 
     settings = _settings(args)
-    request = _request(args, settings)
+    request = _request(args)
     if not args.dry_run:
         _check_device(request.device, args.address is not None)
     runs = matrix.resolve(request)
@@ -165,9 +165,10 @@ def _plan(args: argparse.Namespace, settings: SettingsFile, runs: list[Run], hom
     return packing.plan_for(runs, room, home if args.resume else None)
 
 
-def _request(args: argparse.Namespace, settings: SettingsFile) -> Request:
+def _request(args: argparse.Namespace) -> Request:
     from experiments import config, matrix
 
+    settings = _settings(args)
     archetypes, model_types = common.chosen_cells(args)
     if args.curriculum and not any(matrix.has_curriculum(name) for name in model_types):
         raise UsageError(

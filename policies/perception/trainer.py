@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from envs.configuration import load_dataclass, to_plain
 from policies.columnar.phases import SUPERVISED, Phases
-from policies.memory import MOST_CUTS, OutOfMemoryError, is_out_of_memory, release
+from policies.memory import more_parts, release
 from policies.model_types import build_network, model_type
 from policies.perception import data
 from policies.perception.settings import SupervisedRun
@@ -329,27 +329,15 @@ class SupervisedTrainer:
 
     def _step(self, rows: Rows) -> dict[str, float]:
         """One step, in as many parts as memory needs."""
-        most = min(MOST_CUTS * self.run.training.accumulate, self.loader.batch_size)
+        training, rows_each = self.run.training, self.loader.batch_size
+        who = f"{self.run.model_type} of {self.run.archetype}"
         while True:
             try:
                 return self._try_step(rows)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if self.accumulate >= most:
-                    raise OutOfMemoryError(
-                        f"{self.run.model_type} of {self.run.archetype}: out of memory even with batches of "
-                        f"{self.loader.batch_size} rows in {self.accumulate} parts; give a smaller "
-                        "batch_size, fewer runs at a time, or a device with more memory"
-                    ) from error
-            self.accumulate *= 2
+                self.accumulate = more_parts(error, who, rows_each, self.accumulate, training.accumulate)
             self.optimizer.zero_grad(set_to_none=True)
             release()
-            logger.warning(
-                "out of memory: the batch of %d rows is now worked on in %d parts",
-                self.loader.batch_size,
-                self.accumulate,
-            )
 
     def _try_step(self, rows: Rows) -> dict[str, float]:
         run = self.run
