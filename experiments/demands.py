@@ -35,8 +35,9 @@ class Demand:
         memory_bytes: Expected peak: on the GPU where it trains there, else of the run's process.
         seconds: Expected time, alone at its share.
         on_gpu: Whether it trains on a GPU, so that the memory is a GPU's.
-        source: Where the time comes from: ``measured`` (the table), ``ledger`` (earlier runs of this home) or
-            ``computed`` (operations over an assumed throughput).
+        source: Where the time comes from: ``measured`` (the table, whole runs of this size), ``estimated``
+            (the table, extrapolated or guessed), ``ledger`` (earlier runs of this home) or ``computed``
+            (operations over an assumed throughput).
     """
 
     run_id: str
@@ -62,11 +63,12 @@ def table() -> dict[str, Any]:
 
     path = Path(__file__).with_name("shares.yaml")
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        assert set(found) == {"gpu", "cpu", "types", "reference_hours"}
-    except (OSError, AssertionError, TypeError, yaml.YAMLError) as error:
+        found = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"shares.yaml is damaged ({error}): reinstall ml-monster") from error
-    return dict(found)
+    if missing := {"gpu", "cpu", "types", "reference_hours"} - set(found):
+        raise UsageError(f"shares.yaml is damaged (lacks {', '.join(sorted(missing))}): reinstall ml-monster")
+    return found
 
 
 def demands(runs: Sequence[Run], *, vram_gb: float | None = None, home: Path | None = None) -> list[Demand]:
@@ -94,7 +96,8 @@ def _demand(run: Run, vram_gb: float | None, seen: Mapping[tuple[str, str, str],
     elif on_gpu:
         seconds, source = work.gpu_seconds, "computed"
     else:
-        seconds, source = work.cpu_seconds, "measured"
+        whole_runs = run.settings["profile"] in table()["types"][run.model_type].get("whole_runs", ())
+        seconds, source = work.cpu_seconds, "measured" if whole_runs else "estimated"
     share = 0.0
     if vram_gb is not None:
         busy = work.gpu_busy_seconds / work.gpu_seconds

@@ -101,6 +101,16 @@ def limit_gpu(gpu_bytes: float | None) -> None:
     torch.cuda.set_per_process_memory_fraction(fraction, 0)
 
 
+def card_gb() -> float | None:
+    """GB that runs may use of the smallest GPU here, a twelfth kept free; None where torch sees none."""
+    if not torch.cuda.is_available():
+        return None
+    smallest = min(
+        torch.cuda.get_device_properties(number).total_memory for number in range(torch.cuda.device_count())
+    )
+    return float(smallest * 11 / 12 / 1e9)
+
+
 def reset_peak() -> None:
     """Forgets the peak of a reused process's earlier trials."""
     release()

@@ -148,10 +148,22 @@ def _carry_out(
                 cut = cut.further(error, run)
             # Outside the handler: the error's traceback holds the tensors that took the memory.
             release()
-            saved = work / "checkpoint"
-            start = saved if (saved / "progress.json").exists() else start
+            start = _last_complete(work, start)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _last_complete(work: Path, start: Path | None) -> Path | None:
+    """Keeps what the broken trainer saved last where the next one will not write; ``start`` if nothing."""
+    saved = work / "checkpoint"
+    if not (saved / checkpoint_store.FILES).exists():
+        return start
+    kept = work / "start"
+    shutil.rmtree(kept, ignore_errors=True)
+    saved.rename(kept)
+    # The next trainer shares nothing with files that it did not write.
+    shutil.rmtree(work / "trainer", ignore_errors=True)
+    return kept
 
 
 def _go_on(

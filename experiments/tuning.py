@@ -103,7 +103,7 @@ def train(
         parallel: Trials at the same time, one CPU each, where no plan is given.
         resume: Reuse finished runs and continue broken ones; otherwise all start anew.
         storage: Path or URI of the place for checkpoints; ``<home>/tune`` unless given.
-        plan: Which runs go together; made by CPUs alone if not given.
+        plan: Which runs go together, of all that are not finished; made by CPUs alone if not given.
         session: Starts and stops Ray in place of ``local_ray`` (tests share one Ray).
 
     Returns:
@@ -111,6 +111,7 @@ def train(
 
     Raises:
         UsageError: The ledger holds other settings than a run's name stands for.
+        ValueError: The plan lacks a run that is not finished.
         ExperimentError: One or more runs failed; what finished stays in the ledger.
     """
     ledger = Ledger(home)
@@ -135,6 +136,11 @@ def train(
     if open_runs:
         if plan is None:
             plan = plan_for(open_runs, room_for(open_runs, parallel), home)
+        unplanned = {run.run_id for run in open_runs} - {placed.demand.run_id for placed in plan.placed}
+        if unplanned:
+            raise ValueError(
+                f"the plan lacks {', '.join(sorted(unplanned))}; plan every run that is to be done"
+            )
         room = plan.room
         start = session or (lambda: local_ray(room.cpus, room.devices))
         with start():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
     request = _request(args)
     if not args.dry_run:
-        _check_device(request.device, args.address is not None)
+        _check_device(request.device, args.num_gpus, args.address is not None)
     runs = matrix.resolve(request)
     home = args.home.expanduser().absolute() if args.dry_run else common.check_home(args)
     states = tuning.states(home, runs)
@@ -154,14 +156,17 @@ def _plan(args: argparse.Namespace, settings: SettingsFile, runs: list[Run], hom
     """Which of the runs that are to be done go together, and where."""
     from experiments import packing
 
-    devices = args.num_gpus or 0
-    if not devices and runs and runs[0].settings["trial"]["device"] != "cpu":
+    devices, vram_gb = args.num_gpus or 0, settings.hardware.max_vram_gb
+    if runs and runs[0].settings["trial"]["device"] != "cpu":
         import torch
+
+        from experiments.memory import card_gb
 
         # cuda:N names one of them; a plan can be asked for where there is none.
         one = ":" in runs[0].settings["trial"]["device"]
-        devices = 1 if one else max(1, torch.cuda.device_count())
-    room = packing.room_for(runs, args.parallel, devices, settings.hardware.max_vram_gb)
+        devices = 1 if one else devices or max(1, torch.cuda.device_count())
+        vram_gb = vram_gb or card_gb()
+    room = packing.room_for(runs, args.parallel, devices, vram_gb)
     return packing.plan_for(runs, room, home if args.resume else None)
 
 
@@ -240,10 +245,11 @@ def _ray(args: argparse.Namespace, runs: Sequence[Run], storage: str | None) -> 
         yield contextlib.nullcontext
 
 
-def _check_device(device: str, elsewhere: bool) -> None:
+def _check_device(device: str, num_gpus: int | None, elsewhere: bool) -> None:
+    """Refuses devices that are not there; of ``cuda:N`` shows Ray, which hands devices out, only that one."""
     if device == "cpu":
         return
-    if not device.startswith("cuda"):
+    if not re.fullmatch(r"cuda(:\d+)?", device):
         raise UsageError(f"--device {device} is not known; give cpu, cuda or cuda:N")
     if elsewhere:
         return  # the cluster's nodes are asked when they are known
@@ -251,6 +257,13 @@ def _check_device(device: str, elsewhere: bool) -> None:
 
     if not torch.cuda.is_available():
         raise UsageError(f"--device {device} was asked for, but torch sees no GPU here; use --device cpu")
+    there, number = torch.cuda.device_count(), device.partition(":")[2]
+    if (num_gpus or 0) > there or int(number or 0) >= there:
+        asked = f"--device {device}" + (f" --num-gpus {num_gpus}" if num_gpus else "")
+        raise UsageError(f"{asked} was asked for, but torch sees {there} GPUs here; give fewer, or --dry-run")
+    if number:
+        shown = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        os.environ["CUDA_VISIBLE_DEVICES"] = shown[int(number)] if shown else number
 
 
 def _show_plan(rows: list[dict], plan: Plan, states: Mapping[str, str], args: argparse.Namespace) -> None:

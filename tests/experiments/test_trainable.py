@@ -106,6 +106,7 @@ class FakePasses:
         self.epoch, self.best = 0, {"epoch": 0, "score": 0.0}
         self.net = CombatDQN(CombatDQNConfig(hidden_dims=(4,)))
         self.ended = 0
+        self.fitted: dict[str, Any] = {}
 
     @property
     def over(self) -> bool:
@@ -225,5 +226,5 @@ def test_every_head_is_chosen_where_it_is_judged_and_not_where_it_learns(
     run = {**run_of(2), "model_type": "movement_ppo", "trial": {"env": learning}}
     network = build_network("movement_ppo", {"shared_dims": [4], "actor_dims": [4], "critic_dims": [4]})
     assert trainable._selection_score(network, run) == (0.25, 7.0)
-    of = {"purpose": Purpose.SELECTION, "opponent": "classic"}
+    of = {"purpose": Purpose.SELECTION, "opponent": "classic", "scenario": None}
     assert asked == [("tank", "movement", 8, 0, of)]
