@@ -181,9 +181,12 @@ def test_runs_without_a_gpu_go_to_gpu_workers_when_all_cpu_workers_are_taken(clu
     assert cluster.round([CPU_RUN] * 9) == {"cpu_worker": 4, "gpu_worker": 2}
 
 
-def test_sixteen_runs_at_a_time_start_two_gpu_workers(cluster: Simulated) -> None:
-    # What `monster train --parallel 16` asks for: eight CPUs of a worker are taken before its GPU is.
-    assert cluster.round([{"CPU": 1.0, "GPU": 1 / 16}] * 16) == {"gpu_worker": 2}
+def test_runs_of_every_share_fill_a_gpu_worker_before_the_next_starts(cluster: Simulated) -> None:
+    # The four classes that runs are packed in. A worker has as many CPUs as the smallest share has places.
+    shares = [1.0] + [0.5] * 2 + [0.25] * 4 + [0.125] * 8
+    assert cluster.round([{"CPU": 1.0, "GPU": share} for share in shares]) == {"gpu_worker": 4}
+    assert cluster.round(idle=lambda kind: 11.0) == {}
+    assert cluster.round([{"CPU": 1.0, "GPU": 0.125}] * 16) == {"gpu_worker": 2}
 
 
 def test_an_idle_worker_is_stopped_after_the_timeout_and_not_before(cluster: Simulated) -> None:
