@@ -92,7 +92,7 @@ class SettingsFile:
     strategies: StrategiesSection = StrategiesSection()
     """How models go on learning."""
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Per model type its shape and learning rate."""
+    """Per model type its shape, its learning rate and, under ``training``, anything of its learning."""
 
     def validate(self) -> None:
         """Checks the names of the model types.
@@ -162,10 +162,31 @@ def _overrides(settings: SettingsFile, source: str, name: str) -> dict[str, dict
             laid["training"]["learning_rate"] = value
         elif key in shape:
             laid["model"][key] = value
+        elif key == "training":
+            laid["training"] |= _training(value, kind, f"{source}: key 'models.{name}.training'")
         else:
-            valid = [*shape, "learning_rate"]
+            valid = [*shape, "learning_rate", "training"]
             raise ConfigError(f"{source}: unknown key 'models.{name}.{key}'{nearest(key, valid)}")
     return laid
+
+
+def _training(values: Any, kind: Any, key: str) -> dict[str, Any]:
+    """Checks the names of a type's training block; its values are checked with the profile below it."""
+    from dataclasses import fields
+    from typing import get_type_hints
+
+    from policies.perception.settings import SupervisedRun
+    from policies.settings import OWN_RUNS, RUNS
+
+    supervised = kind.algorithm == "supervised"
+    run_class = SupervisedRun if supervised else OWN_RUNS.get(kind.name) or RUNS[kind.algorithm]
+    valid = [f.name for f in fields(get_type_hints(run_class)["training"])]
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{key} must be a mapping such as {{learning_rate: 0.0003}}")
+    for name in values:
+        if name not in valid:
+            raise ConfigError(f"{key}: unknown key '{name}'{nearest(name, valid)}")
+    return dict(values)
 
 
 def curriculum_of(settings: SettingsFile, asked: bool | None = None) -> dict[str, Any] | None:

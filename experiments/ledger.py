@@ -8,6 +8,7 @@ Each run has a folder ``<home>/training/<run id>`` in which every file is writte
     latest.json      epoch and place of the last complete checkpoint, and of the one before
     model/           weights of the best epoch so far, as the policy saved them
     done.json        the completion marker, written last
+    stopped.json     in place of it: a search gave the run up, and when
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ class RunRecord:
         return (self.folder / "done.json").stat().st_mtime
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Writes down what the run is about to do."""
+        """Writes down what the run is about to do; a run that was given up is so no more."""
+        (self.folder / "stopped.json").unlink(missing_ok=True)
         write_json(self.folder / "run.json", settings)
 
     def settings(self) -> dict[str, Any] | None:
@@ -131,6 +133,14 @@ class RunRecord:
     def done(self) -> dict[str, Any] | None:
         """The summary of a finished run whose weights are there, otherwise None."""
         return _read(self.folder / "done.json") if self.model_folder.is_dir() else None
+
+    def stop(self, summary: Mapping[str, Any]) -> None:
+        """Marks the run as given up: it is neither finished nor broken, and its search leaves it alone."""
+        write_json(self.folder / "stopped.json", summary)
+
+    def stopped(self) -> dict[str, Any] | None:
+        """When and at which score a search gave the run up, None if none did or it finished after all."""
+        return None if self.done() is not None else _read(self.folder / "stopped.json")
 
     def clear(self) -> None:
         """Forgets the run, so that it starts anew."""

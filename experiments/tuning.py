@@ -30,6 +30,8 @@ _DRIVER_VARIABLES = {
     # Ctrl-C must end the whole command; Tune's own handler would only stop this fit().
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # The first epochs of minds that act report no score yet, which a scheduler then waits for.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_WARN_THRESHOLD_S": "10",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -92,6 +94,7 @@ def train(
     resume: bool = True,
     storage: str | None = None,
     plan: Plan | None = None,
+    scheduler: Callable[[], Any] | None = None,
     session: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> list[TrainedRun]:
     """Trains every run that is not finished, in one Tune experiment.
@@ -104,10 +107,12 @@ def train(
         resume: Reuse finished runs and continue broken ones; otherwise all start anew.
         storage: Path or URI of the place for checkpoints; ``<home>/tune`` unless given.
         plan: Which runs go together, of all that are not finished; made by CPUs alone if not given.
+        scheduler: Makes a scheduler of Tune that may stop runs early and marks those in the ledger; they are
+            left alone then. Without one such runs go on like broken ones.
         session: Starts and stops Ray in place of ``local_ray`` (tests share one Ray).
 
     Returns:
-        One entry per run, in the order given.
+        One entry per finished run, in the order given: all but those that the scheduler stopped.
 
     Raises:
         UsageError: The ledger holds other settings than a run's name stands for.
@@ -124,7 +129,7 @@ def train(
         if record.done() is not None:
             reused.add(run.run_id)
             progress.line(f"{run.archetype:<10} {run.model_type}: reusing the finished run {run.run_id}")
-        else:
+        elif scheduler is None or record.stopped() is None:
             open_runs.append(run)
     others = len(ledger.runs()) - sum(ledger.run(run.run_id).settings() is not None for run in runs)
     if others and reused != {run.run_id for run in runs}:
@@ -145,11 +150,14 @@ def train(
         start = session or (lambda: local_ray(room.cpus, room.devices))
         with start():
             place = checkpoint_store.of_project(home, storage)
-            _fit(home, place, open_runs, ledger, progress, plan, done=len(reused), total=len(runs))
+            done, total = len(reused), len(runs)
+            _fit(home, place, open_runs, ledger, progress, plan, scheduler, done=done, total=total)
     trained = []
     for run in runs:
         record = ledger.run(run.run_id)
         summary = record.done()
+        if scheduler is not None and record.stopped() is not None:
+            continue
         if summary is None:
             raise ExperimentError(
                 f"run {run.run_id} did not finish; run the same command again to continue it"
@@ -194,6 +202,7 @@ def _fit(
     ledger: Ledger,
     progress: Progress,
     plan: Plan,
+    scheduler: Callable[[], Any] | None,
     *,
     done: int,
     total: int,
@@ -231,6 +240,7 @@ def _fit(
         param_space={"cell": tune.grid_search(cells)},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
+            scheduler=scheduler() if scheduler else None,
             max_concurrent_trials=plan.room.parallel,
             trial_dirname_creator=_trial_folder,
             trial_name_creator=_trial_folder,

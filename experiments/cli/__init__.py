@@ -15,6 +15,7 @@ from experiments.errors import FULL_DISK, ExperimentError, UsageError, full_disk
 COMMANDS = {
     "demo": "the main job end to end: train, validate, export, deploy, serve, report",
     "train": "train cells of the matrix in one Tune experiment",
+    "tune": "search settings of one cell with Ray Tune, and keep the best as a settings file",
     "coordinate": "train a pack that fights together, and measure it",
     "transfer": "start one archetype's mind from another's weights, and compare",
     "evaluate": "play evaluation fights and pass the gate",

@@ -13,7 +13,7 @@ from typing import Any
 from experiments.ledger import Ledger, RunRecord, write_json
 from experiments.monitoring.drivers import Driver, drivers
 
-STATES = ("running", "waiting", "failed", "stopped", "finished")
+STATES = ("running", "waiting", "failed", "stopped", "pruned", "finished")
 STATE_FILE = "state.json"
 """What the driver last knew of a run, beside its files in the ledger."""
 
@@ -28,8 +28,8 @@ class RunState:
         model_type: Of the mind.
         profile: Its size.
         state: ``running`` (a command on this machine trains it), ``waiting`` (its turn comes), ``failed`` (an
-            error ended it), ``stopped`` (nobody trains it any more), ``finished``. The command that began a
-            failed or stopped run goes on with it.
+            error ended it), ``stopped`` (nobody trains it any more), ``pruned`` (a search gave it up),
+            ``finished``. The command that began a failed or stopped run goes on with it.
         epoch: Epochs done; those of the last checkpoint may be fewer.
         epochs: Epochs planned.
         age_s: Seconds since the last report, or since the run began.
@@ -73,6 +73,8 @@ def _state_of(record: RunRecord, alive: Sequence[Driver]) -> RunState:
     known = _known(record)
     if done is not None:
         state = "finished"
+    elif record.stopped() is not None:
+        state = "pruned"
     elif known.get("state") == "failed" and (driver is None or known["driver"] == driver.pid):
         state = "failed"
     elif driver is None:

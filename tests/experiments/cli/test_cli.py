@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     "demo",
     "train",
+    "tune",
     "coordinate",
     "transfer",
     "evaluate",
