@@ -95,6 +95,7 @@ def train(
     storage: str | None = None,
     plan: Plan | None = None,
     scheduler: Callable[[], Any] | None = None,
+    reuse_processes: bool = True,
     session: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> list[TrainedRun]:
     """Trains every run that is not finished, in one Tune experiment.
@@ -109,6 +110,7 @@ def train(
         plan: Which runs go together, of all that are not finished; made by CPUs alone if not given.
         scheduler: Makes a scheduler of Tune that may stop runs early and marks those in the ledger; they are
             left alone then. Without one such runs go on like broken ones.
+        reuse_processes: A process does one run after the other; otherwise each run starts its own.
         session: Starts and stops Ray in place of ``local_ray`` (tests share one Ray).
 
     Returns:
@@ -150,8 +152,18 @@ def train(
         start = session or (lambda: local_ray(room.cpus, room.devices))
         with start():
             place = checkpoint_store.of_project(home, storage)
-            done, total = len(reused), len(runs)
-            _fit(home, place, open_runs, ledger, progress, plan, scheduler, done=done, total=total)
+            _fit(
+                home,
+                place,
+                open_runs,
+                ledger,
+                progress,
+                plan,
+                scheduler,
+                done=len(reused),
+                total=len(runs),
+                reuse_processes=reuse_processes,
+            )
     trained = []
     for run in runs:
         record = ledger.run(run.run_id)
@@ -206,6 +218,7 @@ def _fit(
     *,
     done: int,
     total: int,
+    reuse_processes: bool,
 ) -> None:
     os.environ.update(_DRIVER_VARIABLES)  # Tune reads some of them when it is imported
     from ray import tune
@@ -239,7 +252,7 @@ def _fit(
         tune.with_resources(run_cell, _resources),
         param_space={"cell": tune.grid_search(cells)},
         tune_config=tune.TuneConfig(
-            reuse_actors=True,
+            reuse_actors=reuse_processes,
             scheduler=scheduler() if scheduler else None,
             max_concurrent_trials=plan.room.parallel,
             trial_dirname_creator=_trial_folder,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +15,7 @@ from experiments.demands import Demand, share_class
 from experiments.errors import UsageError
 from experiments.matrix import Request, Run, check_names, resolve
 from experiments.packing import Plan, Room, lower_bound, make_plan, plan_for, room_for
+from experiments.progress import Progress
 
 
 def demand(name: str, share: float, seconds: float, cpus: int = 1, stage: str = "core") -> Demand:
@@ -155,3 +160,84 @@ def test_a_homes_own_runs_say_how_long_their_kind_takes(tmp_path: Path) -> None:
     (need,) = demands.demands([other], home=home)
     assert (need.seconds, need.source) == (20.0, "ledger")
     assert demands.demands([other])[0].source == "measured"
+
+
+# The same through Ray, with GPUs that are only counted
+
+
+def short_run(number: int) -> Run:
+    """A run that sleeps: what happens is seen from the marks that it leaves."""
+    return Run(
+        {
+            "kind": "sleep", "archetype": "tank", "model_type": "combat_dqn", "profile": "demo",
+            "seed": number, "trial": {"seed": number, "device": "cpu", "training": {"epochs": 1}},
+        }
+    )  # fmt: skip
+
+
+def sleeping(marks: Path, lengths: dict[int, float]) -> Callable[[dict[str, Any]], None]:
+    """What Tune calls in place of ``run_cell``: the same with one more kind of run, known to workers only."""
+
+    def run_cell(config: dict[str, Any]) -> None:
+        import json
+        import os
+        import tempfile
+        import time
+        from pathlib import Path
+
+        import ray
+        from ray import tune
+
+        from experiments import trainable
+
+        def sleep(run: dict[str, Any], resume_from: str | None, start_file: str | None) -> None:
+            started = time.time()
+            time.sleep(lengths[run["seed"]])
+            folder = Path(tempfile.mkdtemp())
+            (folder / "best").mkdir()
+            (folder / "progress.json").write_text(json.dumps({"epoch": 1, "best": None}))
+            about = {"epoch": 1, "epochs": 1, "archetype": "tank", "model_type": "combat_dqn", "epoch_s": 1.0}
+            mark = {
+                "run": run["seed"], "start": started, "end": time.time(), "pid": os.getpid(),
+                "device": ray.get_gpu_ids()[0], "share": config["cell"]["share"],
+            }  # fmt: skip
+            (marks / f"{run['seed']}.json").write_text(json.dumps(mark))
+            tune.report(about, checkpoint=tune.Checkpoint.from_directory(folder))
+
+        trainable.KINDS["sleep"] = sleep
+        trainable.run_cell(config)
+
+    return run_cell
+
+
+@pytest.mark.ray
+def test_ray_keeps_to_the_plan_and_reuses_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from experiments import tuning
+
+    # 18 runs in two classes: 2 s at half a device, and at a quarter.
+    lengths = {number: 2.0 for number in range(18)}
+    runs = [short_run(number) for number in lengths]
+    needs = [
+        dataclasses.replace(demand(run.run_id, 0.5 if k % 3 == 0 else 0.25, lengths[k]), run_id=run.run_id)
+        for k, run in enumerate(runs)
+    ]
+    plan = make_plan(needs, Room(2, 8, 8, 11.0))
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    monkeypatch.setattr("experiments.trainable.run_cell", sleeping(marks, lengths))
+    trained = tuning.train(tmp_path / "home", runs, Progress(lambda line: None), plan=plan)
+    assert len(trained) == 18
+
+    seen = [json.loads(path.read_text()) for path in sorted(marks.iterdir())]
+    assert len(seen) == 18
+    shares = {run.run_id: need.share for run, need in zip(runs, needs, strict=True)}
+    assert {mark["share"] for mark in seen} == set(shares.values()) == {0.25, 0.5}
+    most = 0.0
+    for moment in (mark["start"] for mark in seen):
+        beside = [mark for mark in seen if mark["start"] <= moment < mark["end"]]
+        for device in {mark["device"] for mark in beside}:
+            assert sum(mark["share"] for mark in beside if mark["device"] == device) <= 1.0
+        most = max(most, sum(mark["share"] for mark in beside))
+    planned = max(sum(run.demand.share for run in plan.beside(p.start_s)) for p in plan.placed)
+    assert planned == 2.0 and most >= 0.9 * planned
+    assert len({mark["pid"] for mark in seen}) < len(seen)
