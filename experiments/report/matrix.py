@@ -95,8 +95,7 @@ def html_matrix(models: Models) -> str:
             why = "" if model["gate"] == "pass" else f' title="{escape("; ".join(model["reasons"]))}"'
             line.append(f"<span{why}>{pill(model['gate'], main_figure(model))}</span>")
         cells.append(line)
-    table = html_table(("", *(SHORT.get(name, name) for name in types)), cells, set())
-    return f'<div style="overflow-x:auto">{table}</div>'
+    return html_table(("", *(SHORT.get(name, name) for name in types)), cells, set())
 
 
 def failures(models: Models) -> list[str]:

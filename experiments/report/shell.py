@@ -51,7 +51,7 @@ def pill(verdict: str, words: str | None = None) -> str:
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: set[int]) -> str:
-    """A table of cells that are HTML already.
+    """A table of cells that are HTML already; one too wide for the page scrolls by itself.
 
     Args:
         header: Column titles.
@@ -64,4 +64,5 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: se
         return "".join(f"{start}{cell}</{tag}>" for start, cell in zip(opened, row, strict=True))
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
