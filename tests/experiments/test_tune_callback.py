@@ -16,7 +16,9 @@ def epoch(number: int, level: int) -> dict[str, Any]:
 
 def test_a_promotion_is_said_once_also_by_a_run_that_goes_on(tmp_path: Path) -> None:
     lines: list[str] = []
-    trial: Any = SimpleNamespace(config={"cell": {"run_id": "tank-run"}}, trial_id="1")
+    trial: Any = SimpleNamespace(
+        config={"cell": {"run_id": "tank-run", "run": '{"trial": {}}'}}, trial_id="1"
+    )
 
     def report(callback: LedgerCallback, number: int, level: int) -> None:
         callback.on_trial_result(number, [], trial, epoch(number, level))

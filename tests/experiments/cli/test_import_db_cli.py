@@ -88,7 +88,7 @@ def test_the_plan_of_a_training_knows_the_names(folder: Path, capsys: pytest.Cap
     plan = ["train", "--model-types", "combat_dqn", "--archetypes-file", "mine.yaml", "--dry-run", "--json"]
     plan += ["--archetypes"]
     assert cli.main([*plan, "mudling", "tank"]) == 0
-    assert [row["archetype"] for row in json.loads(capsys.readouterr().out)] == ["tank", "mudling"]
+    assert [row["archetype"] for row in json.loads(capsys.readouterr().out)["runs"]] == ["tank", "mudling"]
     assert cli.main([*plan, "mudlin"]) == 2
     assert "unknown archetype 'mudlin'; did you mean 'mudling'?" in capsys.readouterr().err
     (folder / "mine.yaml").write_text("mudling: {base: tnak}\n")
