@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,13 +82,11 @@ def measure(
         }
         for i in range(min(requests, len(observations)))
     ]
-    times = []
-    for i in range(warm_up + requests):
-        started = time.perf_counter()
+
+    def ask(i: int) -> None:
         client.decide([bodies[i % len(bodies)]])
-        if i >= warm_up:
-            times.append(1e3 * (time.perf_counter() - started))
-    return Latency.of(times)
+
+    return _timed(ask, requests, warm_up)
 
 
 def measure_inference(
@@ -116,13 +114,23 @@ def measure_inference(
     """
     count = len(next(iter(rows.values())))
     state: dict[str, np.ndarray] = {}
-    times = []
-    for i in range(warm_up + requests):
+
+    def ask(i: int) -> None:
+        nonlocal state
         at = i % count
         given = {name: values[at : at + 1] for name, values in rows.items()}
-        started = time.perf_counter()
         said = client.infer(archetype, model_type, {**given, **state}, version)
+        state = {own: said[after] for own, after in carried}
+
+    return _timed(ask, requests, warm_up)
+
+
+def _timed(ask: Callable[[int], None], requests: int, warm_up: int) -> Latency:
+    """Times `ask`, which is told the number of the request; the first ones do not count."""
+    times = []
+    for i in range(warm_up + requests):
+        started = time.perf_counter()
+        ask(i)
         if i >= warm_up:
             times.append(1e3 * (time.perf_counter() - started))
-        state = {own: said[after] for own, after in carried}
     return Latency.of(times)

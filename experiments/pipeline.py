@@ -389,6 +389,7 @@ def served_rows(shop: Workshop, version: Any) -> dict[str, Any]:
         version: A registered version.
     """
     from experiments.recording import kept_rows, record_decisions
+    from policies.export import STARTS
     from policies.model_types import load_weights
 
     weights = version.artifacts["weights"]
@@ -396,6 +397,7 @@ def served_rows(shop: Workshop, version: Any) -> dict[str, Any]:
     if rows is None:
         model = load_weights(shop.store.fetch(weights["uri"], weights["sha256"]))
         rows = record_decisions(model, version.archetype, shop.seed)
+        rows.pop(STARTS, None)
     return rows
 
 

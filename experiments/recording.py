@@ -27,14 +27,16 @@ def keep_rows(home: Path, weights_sha256: str, rows: Mapping[str, np.ndarray], c
     Args:
         home: Project folder.
         weights_sha256: Digest of the mind's weights.
-        rows: By input name.
+        rows: By input name; what else was recorded is left out.
         count: The first so many.
     """
+    from policies.export import STARTS
+
     path = home / "recorded" / f"{weights_sha256[:16]}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with beside.open("wb") as file:
-        kept: dict[str, Any] = {name: values[:count] for name, values in rows.items()}
+        kept: dict[str, Any] = {name: values[:count] for name, values in rows.items() if name != STARTS}
         np.savez_compressed(file, **kept)
     return beside.replace(path)
 
@@ -95,7 +97,8 @@ def record_decisions(
 
     Returns:
         By input name ``(row, ...)``, without the carried state: rows of a mind with a memory follow one
-        another in time, fight after fight; other rows are spread over whole fights.
+        another in time, fight after fight (``policies.export.STARTS`` says where those of one that plays
+        begin); other rows are spread over whole fights.
     """
     from policies.model_types import model_type, type_of
 
@@ -126,6 +129,7 @@ def _watched(network: Any, name: str, archetype: str, seed: int, steps: int) -> 
 
 def _played(network: Any, head: str, archetype: str, seed: int, steps: int) -> dict[str, np.ndarray]:
     from experiments.heads import Seat, random_answers, torch_mind
+    from policies.export import STARTS
 
     seat, mind = Seat(head, archetype, _FIGHTS), torch_mind(network)
     draw = np.random.default_rng(seed_for(Purpose.RECORDING, seed, archetype, "moves"))
@@ -134,6 +138,7 @@ def _played(network: Any, head: str, archetype: str, seed: int, steps: int) -> d
     state = {name: np.zeros((seat.rows, *mind.inputs[name]), np.float32) for name in mind.state}
     obs, info = seat.env.reset(seed=seed_for(Purpose.RECORDING, seed, archetype))
     seen: list[dict[str, np.ndarray]] = []
+    starts = [np.ones(seat.rows, bool)]
     # Four times as many rows as wanted, so that the drawn ones come from all parts of a fight.
     for _ in range(max(100, -(-4 * steps // seat.rows))):
         seen.append(seat.inputs(obs, info, wanted))
@@ -144,10 +149,12 @@ def _played(network: Any, head: str, archetype: str, seed: int, steps: int) -> d
         obs, _, ended, cut, info = seat.env.step(np.where(strays, odd, chosen))
         for values in state.values():
             values[ended | cut] = 0.0
+        starts.append(ended | cut)
     seat.env.close()
     found = {name: np.stack([one[name] for one in seen], axis=1) for name in wanted}  # (place, time, ...)
     flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in found.items()}
     if state:
+        flat[STARTS] = np.stack(starts[:-1], axis=1).reshape(-1)
         return {name: values[:steps] for name, values in flat.items()}
     rows = np.sort(draw.choice(len(next(iter(flat.values()))), size=steps, replace=False))
     return {name: values[rows] for name, values in flat.items()}

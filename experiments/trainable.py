@@ -60,12 +60,14 @@ def run_cell(config: dict[str, Any]) -> None:
 
 
 def reset_process(seed: int) -> None:
-    """Gives a reused actor the state of a fresh one: random generators, threads, CUDA statistics."""
+    """Gives a reused actor the state of a fresh one: memory, random generators, threads, CUDA statistics."""
     import numpy as np
     import torch
 
     from experiments.memory import reset_peak
+    from policies.memory import release
 
+    release()  # an algorithm of RLlib is a knot of references, which goes by collection only
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

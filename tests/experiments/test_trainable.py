@@ -1,6 +1,7 @@
 import copy
 import hashlib
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,18 @@ def test_reused_processes_start_from_known_random_states() -> None:
     first = draws()
     torch.rand(7)
     assert draws() == first
+
+
+def test_a_reused_process_lets_go_of_the_run_before() -> None:
+    class Knot:
+        """Refers to itself, as an algorithm of RLlib does."""
+
+        def __init__(self) -> None:
+            self.me = self
+
+    before = weakref.ref(Knot())
+    trainable.reset_process(0)
+    assert before() is None
 
 
 def test_an_unknown_kind_is_refused() -> None:

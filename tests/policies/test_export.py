@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import onnxruntime
 import pytest
 import torch
 
+from envs.contracts import LOCAL_SIZE, PACK_ORDERS
 from policies import export, graphs
 from policies.combat_dqn import ILLEGAL_Q, CombatDQN, CombatDQNConfig
-from policies.export import ExportRefusedError, export_onnx
+from policies.export import STARTS, ExportRefusedError, export_onnx
+from policies.team import TeamActorCritic, TeamConfig
 
 SMALL = CombatDQNConfig(hidden_dims=(128, 64))
 
@@ -65,6 +68,67 @@ def test_written_files_equal_torch(tmp_path: Path) -> None:
         assert file.bytes == file.path.stat().st_size
     assert report.fp16.bytes < 0.65 * report.fp32.bytes
     assert report.fp32.agreement.max_abs_error < report.fp16.agreement.max_abs_error
+
+
+def counting_pack(seed: int = 0) -> TeamActorCritic:
+    """A pack whose cells count up, as those of trained packs do: gates that keep all and let much in."""
+    torch.manual_seed(seed)
+    model = TeamActorCritic(TeamConfig(layers=2, units=32, critic_dims=(8,)))
+    with torch.no_grad():
+        for layer in model.actor.layers:
+            layer.weight.mul_(3.0)
+            layer.bias[:32] += 2.0  # the input gate
+            layer.bias[32:64] += 6.0  # the forget gate
+    return model.eval()
+
+
+def steps_of_fights(length: int, rows: int = 600) -> dict[str, np.ndarray[Any, Any]]:
+    random = np.random.default_rng(0)
+    mask = random.random((rows, len(PACK_ORDERS))) < 0.6
+    mask[:, 0] = True
+    return {
+        "local": random.uniform(-1, 1, (rows, LOCAL_SIZE)).astype(np.float32),
+        "action_mask": mask,
+        STARTS: np.arange(rows) % length == 0,
+    }
+
+
+def test_a_state_is_judged_step_by_step_and_answers_over_whole_fights(tmp_path: Path) -> None:
+    model, steps = counting_pack(), steps_of_fights(100)
+    report = export_onnx(model, tmp_path, {}, steps)
+    assert report.fp32.agreement.relative_error <= 1e-5
+    assert report.fp16.agreement.action_agreement >= 0.995
+
+
+def test_a_fight_begins_without_the_state_of_the_one_before(tmp_path: Path) -> None:
+    model, steps = counting_pack(), steps_of_fights(100)
+    seen: list[np.ndarray[Any, Any]] = []
+
+    def step(inputs: Any) -> list[np.ndarray[Any, Any]]:
+        seen.append(inputs["state_c"].copy())
+        with torch.no_grad():
+            given = [torch.from_numpy(inputs[name].astype(np.float32)) for name in signature.input_names]
+            return [output.numpy() for output in model.inference_form()(*given)]
+
+    signature = model.signature()
+    export._walk(signature, step, steps, 2)  # two stretches of 300 rows, three fights each
+    zero = [bool((values == 0.0).all()) for values in seen]
+    assert [time for time, none in enumerate(zero) if none] == [0, 100, 200]
+
+
+def test_a_file_that_carries_another_state_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(model: TeamActorCritic) -> Any:
+        wrong = copy.deepcopy(model)
+        with torch.no_grad():
+            # What the first layer makes of its own last output, and of nothing else.
+            wrong.actor.layers[0].weight[:, LOCAL_SIZE:] += 1e-3
+        return graphs.fp32_graph(wrong)
+
+    monkeypatch.setattr(export, "fp32_graph", other)
+    with pytest.raises(ExportRefusedError, match="differs from torch"):
+        export_onnx(counting_pack(), tmp_path, {}, steps_of_fights(100))
 
 
 def test_metadata_is_complete_and_free_of_machine_paths(tmp_path: Path) -> None:
