@@ -75,6 +75,7 @@ def counting_pack(seed: int = 0) -> TeamActorCritic:
     torch.manual_seed(seed)
     model = TeamActorCritic(TeamConfig(layers=2, units=32, critic_dims=(8,)))
     with torch.no_grad():
+        layer: Any  # torch says of an entry of a list of modules only that it is one
         for layer in model.actor.layers:
             layer.weight.mul_(3.0)
             layer.bias[:32] += 2.0  # the input gate
@@ -123,7 +124,8 @@ def test_a_file_that_carries_another_state_is_refused(
         wrong = copy.deepcopy(model)
         with torch.no_grad():
             # What the first layer makes of its own last output, and of nothing else.
-            wrong.actor.layers[0].weight[:, LOCAL_SIZE:] += 1e-3
+            first: Any = wrong.actor.layers[0]
+            first.weight[:, LOCAL_SIZE:] += 1e-3
         return graphs.fp32_graph(wrong)
 
     monkeypatch.setattr(export, "fp32_graph", other)
