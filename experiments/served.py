@@ -1,4 +1,8 @@
-"""One answer of each deployed mind through the service, as a game would ask for it."""
+"""One fight or answer of each deployed mind through the service.
+
+Combat minds are asked as a game asks, by world views; minds of other heads and those that perceive by the
+inputs of their files, which the arena lays out.
+"""
 
 from __future__ import annotations
 
