@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -56,7 +57,7 @@ def settings_of(name: str, archetype: str, profile: str, device: str, precision:
     """The run as it is resolved, and the same with slices for epochs."""
     tiny = device == "cpu"
     lane = {} if precision == "fp32" else {"precision": precision}
-    plain = Request((archetype,), (name,), profile=profile, device=device, lane=lane)
+    plain = Request((archetype,), (name,), profile=profile, device=device, lane=lane, from_scratch=True)
     whole = resolve(plain)[0]
     training = whole.settings["trial"]["training"]
     if whole.settings["kind"] == "supervised":
@@ -72,10 +73,7 @@ def settings_of(name: str, archetype: str, profile: str, device: str, precision:
             laid["training"]["learning_starts"] = min(
                 training["learning_starts"], 64 if tiny else EARLY_START
             )
-    request = Request(
-        (archetype,), (name,), profile=profile, device=device, lane=lane, overrides={name: laid}
-    )
-    return whole, resolve(request)[0]
+    return whole, resolve(replace(plain, overrides={name: laid}))[0]
 
 
 def work(

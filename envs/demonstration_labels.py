@@ -121,7 +121,7 @@ class Labeller:
 
 
 _HANDS = [(urge, taste) for urge in (0.0, STRONG, -STRONG) for taste in (0.0, -STRONG, STRONG)]
-"""Swing, use an attacking, use a helping skill; at the nearest, the weakest, the most dangerous enemy."""
+"""Swing, attack by skill or taunt, help; at the nearest, the weakest, the most dangerous enemy."""
 
 
 def _control_labels() -> np.ndarray:

@@ -35,6 +35,7 @@ class Demand:
         memory_bytes: Expected peak: on the GPU where it trains there, else of the run's process.
         seconds: Expected time, alone at its share.
         on_gpu: Whether it trains on a GPU, so that the memory is a GPU's.
+        after: Id of the run that has to be finished first; None if it needs no other.
         source: Where the time comes from: ``measured`` (the table, whole runs of this size), ``estimated``
             (the table, extrapolated or guessed), ``ledger`` (earlier runs of this home) or ``computed``
             (operations over an assumed throughput).
@@ -50,6 +51,7 @@ class Demand:
     seconds: float
     source: str
     on_gpu: bool = False
+    after: str | None = None
 
 
 @functools.cache
@@ -114,6 +116,7 @@ def _demand(run: Run, vram_gb: float | None, seen: Mapping[tuple[str, str, str],
         seconds,
         source,
         on_gpu,
+        run.source_id,
     )
 
 

@@ -52,6 +52,7 @@ class Request:
             {...}, "model": {...}}}``.
         curriculum: ``num_levels`` and ``level_thresholds`` of `envs.curriculum.CurriculumSettings`, for minds
             that act on their own; None trains against the traditional AI from the start. Packs have none.
+        from_scratch: Whether every run starts from fresh weights, also where a profile says otherwise.
     """
 
     archetypes: tuple[str, ...]
@@ -65,6 +66,7 @@ class Request:
     lane: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
     curriculum: Mapping[str, Any] | None = None
+    from_scratch: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,12 @@ class Run:
         """A name for people and folders that ends in the start of the hash."""
         s = self.settings
         return f"{self.archetype}-{self.model_type}-{s['profile']}-s{s['seed']}-{self.hash[:10]}"
+
+    @property
+    def source_id(self) -> str | None:
+        """Id of the run of the same experiment whose weights it starts from; None if it needs no other."""
+        start = self.settings.get("start_from") or {}
+        return None if "weights_sha256" in start else start.get("run_id")
 
     @property
     def helpers(self) -> int:
@@ -156,10 +164,13 @@ def check_names(
 
 
 def resolve(request: Request) -> list[Run]:
-    """Resolves every requested cell.
+    """Resolves every requested cell, and those that it starts from.
 
     Args:
         request: What the user asked for; its names are checked here too.
+
+    Returns:
+        Type by type in the order of the contracts; a run that another one starts from stands before it.
 
     Raises:
         UsageError: A name or setting that cannot be used, as one line.
@@ -168,12 +179,28 @@ def resolve(request: Request) -> list[Run]:
 
     archetypes, model_types = check_names(request.archetypes, request.model_types)
     try:
-        return [_resolve_cell(request, archetype, name) for name in model_types for archetype in archetypes]
+        found: dict[str, Run] = {}
+        for name in model_types:
+            for archetype in archetypes:
+                for run in _with_sources(request, archetype, name):
+                    found.setdefault(run.run_id, run)
+        return list(found.values())
     except ConfigError as error:
         raise UsageError(str(error)) from error
 
 
-def _resolve_cell(request: Request, archetype: str, model_type: str) -> Run:
+def _with_sources(request: Request, archetype: str, model_type: str) -> list[Run]:
+    """A cell, and before it those that it starts from, the first one first."""
+    from policies.profiles import starts_from
+
+    before = None if request.from_scratch else starts_from(model_type, request.profile, archetype)
+    if before is None:
+        return [_resolve_cell(request, archetype, model_type, None)]
+    sources = _with_sources(request, before, model_type)
+    return [*sources, _resolve_cell(request, archetype, model_type, sources[-1])]
+
+
+def _resolve_cell(request: Request, archetype: str, model_type: str, source: Run | None) -> Run:
     from envs import archetypes
     from envs.contracts import OBS_VERSION, VIEW_VERSION
     from policies.model_types import MODEL_TYPES
@@ -197,6 +224,10 @@ def _resolve_cell(request: Request, archetype: str, model_type: str) -> Run:
     }
     if not supervised:
         settings["selection"] = {"fights": SELECTION_FIGHTS, "seed": request.seed, "opponent": OPPONENT}
+    if source is not None:
+        settings["start_from"] = {
+            "archetype": source.archetype, "model_type": model_type, "run_id": source.run_id,
+        }  # fmt: skip
     own = archetypes.definitions([archetype])
     if own:  # the six stand in the code, which has its hash already
         settings["archetypes"] = own
@@ -329,6 +360,7 @@ def plan_rows(runs: Sequence[Run], reused: Mapping[str, str] | None = None) -> l
                 "precision": trial["precision"],
                 "sampler": trial.get("sampler"),
                 "curriculum_levels": _levels(trial.get("curriculum")),
+                "starts_from": (run.settings.get("start_from") or {}).get("run_id"),
                 "cpus": 1 + run.helpers,
                 "state": (reused or {}).get(run.run_id, "new"),
             }

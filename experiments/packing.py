@@ -1,7 +1,8 @@
 """The plan of an experiment: which runs work side by side on which device, when, and how long it all takes.
 
-No run depends on another, so a plan is an order in which runs start as soon as there is room, as Ray starts
-them. The order is stage by stage and longest first within, unless that costs time at the end.
+A plan is an order in which runs start as soon as there is room, as Ray starts them; a run that starts from
+another one's weights waits for it. The order is stage by stage and longest first within, counting those that
+wait, unless that costs time at the end.
 """
 
 from __future__ import annotations
@@ -152,7 +153,8 @@ def make_plan(needs: Sequence[Demand], room: Room) -> Plan:
     """
     for demand in needs:
         _check(demand, room)
-    longest_first = sorted(needs, key=lambda demand: -demand.seconds)
+    behind = _seconds_behind(needs)
+    longest_first = sorted(needs, key=lambda demand: -demand.seconds - behind[demand.run_id])
     stages = tuple(STAGES)
     by_stage = sorted(longest_first, key=lambda demand: stages.index(demand.stage))
     plans = [
@@ -164,7 +166,7 @@ def make_plan(needs: Sequence[Demand], room: Room) -> Plan:
 
 
 def lower_bound(needs: Sequence[Demand], room: Room) -> float:
-    """Seconds that no plan can beat: work over room, the longest run, and runs that exclude each other.
+    """Seconds that no plan can beat: work over room, the longest chain, and runs that exclude each other.
 
     Args:
         needs: What each run needs; shares as they are, rounded up to their classes.
@@ -172,9 +174,9 @@ def lower_bound(needs: Sequence[Demand], room: Room) -> float:
     """
     if not needs:
         return 0.0
-    seconds = [demand.seconds for demand in needs]
+    seconds, behind = [demand.seconds for demand in needs], _seconds_behind(needs)
     bounds = [
-        max(seconds),
+        max(demand.seconds + behind[demand.run_id] for demand in needs),
         sum(seconds) / room.parallel,
         sum(demand.cpus * demand.seconds for demand in needs) / room.cpus,
     ]
@@ -188,6 +190,19 @@ def lower_bound(needs: Sequence[Demand], room: Room) -> float:
             for k in range(1, (len(alone) - 1) // room.devices + 1)
         ]
     return max(bounds)
+
+
+def _seconds_behind(needs: Sequence[Demand]) -> dict[str, float]:
+    """By run, how long the longest chain of those takes that wait for it."""
+    waiting: dict[str, list[Demand]] = {}
+    for demand in needs:
+        if demand.after is not None:
+            waiting.setdefault(demand.after, []).append(demand)
+
+    def behind(run_id: str) -> float:
+        return max((one.seconds + behind(one.run_id) for one in waiting.get(run_id, ())), default=0.0)
+
+    return {demand.run_id: behind(demand.run_id) for demand in needs}
 
 
 def _check(demand: Demand, room: Room) -> None:
@@ -204,17 +219,18 @@ def _check(demand: Demand, room: Room) -> None:
 
 
 def _place(order: Sequence[Demand], room: Room) -> tuple[Placed, ...]:
-    """Starts runs in order wherever there is room, and looks again whenever one ends."""
+    """Starts runs in order where there is room and what they wait for is done; looks again when one ends."""
     free = [1.0] * room.devices
     cpus, places, now = room.cpus, room.parallel, 0.0
-    waiting = list(order)
+    waiting, open_ids = list(order), {demand.run_id for demand in order}
     running: list[tuple[float, int, Placed]] = []
     placed: list[Placed] = []
     while waiting or running:
         left = []
         for demand in waiting:
             device = _device(demand, free)
-            if places == 0 or demand.cpus > cpus or (demand.share and device is None):
+            full = places == 0 or demand.cpus > cpus or (demand.share and device is None)
+            if full or demand.after in open_ids:
                 left.append(demand)
                 continue
             run = Placed(demand, device, now)
@@ -226,6 +242,7 @@ def _place(order: Sequence[Demand], room: Room) -> tuple[Placed, ...]:
         waiting = left
         now, _, ended = heapq.heappop(running)
         for run in (ended, *_ending_at(now, running)):
+            open_ids.discard(run.demand.run_id)
             cpus, places = cpus + run.demand.cpus, places + 1
             if run.device is not None:
                 free[run.device] += run.demand.share

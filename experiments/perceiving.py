@@ -18,6 +18,7 @@ from experiments.ledger import plain
 from experiments.seeds import Purpose, seed_for
 
 if TYPE_CHECKING:
+    from policies.perception.ceilings import FreshFights
     from policies.perception.compositions import FightPlan
     from policies.perception.pattern import PatternTask
     from policies.perception.task import PerceptionTask, Rows
@@ -82,7 +83,8 @@ def evaluate_mind(
         ]
         found["rows"][which] = len(rows["fight"])
         found["fights"][which] = len(np.unique(rows["fight"]))
-    found["ceilings"] = noise_ceilings(home, model_type, archetype, plan, int(trial["seed"]))
+    fresh = _fights(model_type, archetype, plan, int(trial["seed"]), seed, (fights or FIGHTS)["test"])
+    found["ceilings"] = noise_ceilings(home, model_type, archetype, plan, int(trial["seed"]), fresh)
     rows, answers = sets["test"]
     found |= MAIN[model_type](task, answers, rows, fitted, found)
     return dict(plain(found))
@@ -114,9 +116,9 @@ def evaluation_rows(
     from policies.perception.data import FIGHT_NUMBERS, check
     from policies.perception.task import join
 
-    base = seed_for(Purpose.EVALUATION, seed, archetype, task.model_type)
+    fresh = _fights(task.model_type, archetype, plan, composition_seed, seed, fights, held_out=held_out)
+    base, each = fresh.seed, fresh.fights
     chosen = compositions(archetype, plan, composition_seed, held_out=held_out)
-    each = max(1, round(fights / len(chosen)))
     grids = {"grid_stride": task.grid_stride} if task.grid_stride else {}
     parts = []
     for number, composition in enumerate(chosen):
@@ -128,6 +130,25 @@ def evaluation_rows(
     found = join(parts)
     check(found, "held_out" if held_out else "test")
     return found
+
+
+def _fights(
+    model_type: str,
+    archetype: str,
+    plan: FightPlan,
+    composition_seed: int,
+    seed: int,
+    fights: int,
+    *,
+    held_out: bool = False,
+) -> FreshFights:
+    """The fights of an evaluation, as many of each composition."""
+    from policies.perception.ceilings import FreshFights
+    from policies.perception.compositions import compositions
+
+    chosen = compositions(archetype, plan, composition_seed, held_out=held_out)
+    base = seed_for(Purpose.EVALUATION, seed, archetype, model_type)
+    return FreshFights(base, max(1, round(fights / len(chosen))))
 
 
 def file_answers(model_type: str, task: PerceptionTask, run: Run, rows: Rows) -> Rows:

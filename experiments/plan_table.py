@@ -41,6 +41,7 @@ def plan_summary(plan: Plan, profile: str) -> dict[str, Any]:
                 "start_s": run.start_s,
                 "seconds": run.demand.seconds,
                 "seconds_from": run.demand.source,
+                "after": run.demand.after,
             }
             for run in plan.placed
         ],
@@ -97,6 +98,8 @@ def totals(plan: Plan, profile: str) -> list[str]:
         f" {hours_minutes(seconds)}; no plan of these shares is under {hours_minutes(plan.lower_bound_s)}",
         f"at most {memory} expected",
     ]
+    if waiting := sum(run.demand.after is not None for run in plan.placed):
+        lines.append(f"{waiting} start from another run's weights and wait for it")
     if any(run.demand.model_type in _stops_early() for run in plan.placed):
         lines.append("perception minds count with all their epochs; they stop when validation gets no better")
     if profile == "full" and plan.placed:

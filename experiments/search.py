@@ -221,6 +221,7 @@ def run_of(request: SearchRequest, laid: Mapping[str, Any]) -> Run:
         seed=request.seed,
         epochs=request.epochs,
         overrides={request.model_type: laid},
+        from_scratch=True,
     )
     return resolve(asked)[0]
 

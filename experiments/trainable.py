@@ -206,12 +206,16 @@ def _take_up(trainer: Any, start: dict[str, Any], file: Path) -> None:
     """Starts a trainer from another mind's weights, if they are those that the run was named after.
 
     Raises:
-        ValueError: The file is not there any more, or holds other weights.
+        ValueError: The file is not there, or holds other weights.
     """
     from policies.model_types import load_weights
 
     digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
-    if digest != start["weights_sha256"]:
+    if digest == "missing" and "weights_sha256" not in start:
+        raise ValueError(
+            f"{start['run_id']}, whose weights this run starts from, is not finished; see why it failed"
+        )
+    if digest != start.get("weights_sha256", digest):
         raise ValueError(
             f"{file} should hold the weights {start['weights_sha256'][:12]} of {start['run_id']} and is "
             f"{digest[:12]}; start the transfer again"

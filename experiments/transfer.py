@@ -91,6 +91,7 @@ def plan(request: TransferRequest, start: Mapping[str, Any] | None) -> list[Run]
                 seed=seed,
                 epochs=request.epochs,
                 overrides=request.overrides,
+                from_scratch=True,
             )
         )
         settings = dict(run.settings)
@@ -266,7 +267,8 @@ def _train_source(
             overrides=request.overrides,
         )
     )
-    return tuning.train(home, runs, progress, resume=request.resume, session=session)[0]
+    # Those that the source itself starts from stand before it.
+    return tuning.train(home, runs, progress, resume=request.resume, session=session)[-1]
 
 
 def _fetch(shop: pipeline.Workshop, source: Any) -> Path:

@@ -144,6 +144,7 @@ def train(
         if plan is None:
             plan = plan_for(open_runs, room_for(open_runs, parallel), home)
         unplanned = {run.run_id for run in open_runs} - {placed.demand.run_id for placed in plan.placed}
+        _check_sources(runs, ledger)
         if unplanned:
             raise ValueError(
                 f"the plan lacks {', '.join(sorted(unplanned))}; plan every run that is to be done"
@@ -226,6 +227,7 @@ def _fit(
     from experiments.monitoring.callback import MonitoringCallback
     from experiments.trainable import run_cell
     from experiments.tune_callback import LedgerCallback
+    from experiments.turns import InTurn
 
     cells = []
     by_id = {run.run_id: run for run in runs}
@@ -234,13 +236,13 @@ def _fit(
         record = ledger.run(run.run_id)
         resume_from = _resume_from(run, record, progress)
         record.begin(run.settings)
-        start = run.settings.get("start_from")
         cells.append(
             {
                 "run_id": run.run_id,
                 "run": run.json,
                 "resume_from": resume_from,
-                "start_file": str(start_file(home, start["weights_sha256"])) if start else None,
+                "start_file": _start_file(home, ledger, run),
+                "after": run.source_id,
                 "share": needs[run.run_id].share,
                 "helpers": run.helpers,
                 "gpu_bytes": plan.gpu_bytes(run.run_id),
@@ -254,7 +256,7 @@ def _fit(
         tune_config=tune.TuneConfig(
             reuse_actors=reuse_processes,
             scheduler=scheduler() if scheduler else None,
-            max_concurrent_trials=plan.room.parallel,
+            search_alg=InTurn(max_concurrent=plan.room.parallel),
             trial_dirname_creator=_trial_folder,
             trial_name_creator=_trial_folder,
         ),
@@ -281,6 +283,16 @@ def _fit(
         )
 
 
+def _start_file(home: Path, ledger: Ledger, run: Run) -> str | None:
+    """Where a run's first weights lie, or will lie once the run that it starts from is finished."""
+    from policies.model_types import WEIGHTS_FILE
+
+    if run.source_id is not None:
+        return str(ledger.run(run.source_id).model_folder / WEIGHTS_FILE)
+    start = run.settings.get("start_from")
+    return str(start_file(home, start["weights_sha256"])) if start else None
+
+
 def _resources(config: dict[str, Any]) -> Any:
     """What one trial asks Ray for: its own process with a share of a GPU, and a CPU for each helper."""
     from ray import tune
@@ -292,6 +304,18 @@ def _resources(config: dict[str, Any]) -> Any:
 
 def _trial_folder(trial: Any) -> str:
     return str(trial.config["cell"]["run_id"])
+
+
+def _check_sources(runs: Sequence[Run], ledger: Ledger) -> None:
+    """Refuses a run that would wait for another which is neither finished nor among those to be done."""
+    known = {run.run_id for run in runs}
+    for run in runs:
+        source = run.source_id
+        if source is not None and source not in known and ledger.run(source).done() is None:
+            raise UsageError(
+                f"{run.run_id} starts from the weights of {source}, which is neither finished nor asked for;"
+                " train that one too"
+            )
 
 
 def _check_settings(run: Run, record: RunRecord) -> None:

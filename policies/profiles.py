@@ -25,6 +25,8 @@ ALGORITHM_OF = {
     "team_coordination": "team_ppo",
 }
 """The algorithm by which a model type learns; the types that have a profile."""
+START = "starts_from"
+"""Key of an archetype's part: whose run comes first and gives its weights."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,43 @@ def profile_values(
     Raises:
         ConfigError: Unknown profile, or a part for somebody who is none of the six.
     """
+    block, own, source = _block(model_type, profile)
+    if archetype in own:
+        part = {key: value for key, value in own[archetype].items() if key != START}
+        block, source = merge(block, part), f"{source} with archetypes.{archetype}"
+    return merge(block, overrides or {}), source
+
+
+def starts_from(model_type: str, profile: str, archetype: str) -> str | None:
+    """Whose finished mind of the same type and profile an archetype's run starts from; None starts anew.
+
+    Args:
+        model_type: A model type that has a profile file.
+        profile: demo, small or full.
+        archetype: Whose run; a user's own archetype starts anew.
+
+    Raises:
+        ConfigError: Unknown profile or archetype, or a chain of starts that comes back to where it began.
+    """
+    _, own, source = _block(model_type, profile)
+    chain = [archetype]
+    while (before := _start(own, chain[-1], source)) is not None:
+        if before in chain:
+            raise ConfigError(f"{source}: {' from '.join([*chain, before])}: no run could be the first")
+        chain.append(before)
+    return chain[1] if len(chain) > 1 else None
+
+
+def _start(own: Mapping[str, Mapping[str, Any]], archetype: str, source: str) -> str | None:
+    start = own.get(archetype, {}).get(START)
+    if start is not None and start not in ARCHETYPES:
+        key = f"archetypes.{archetype}.{START}"
+        raise ConfigError(f"{source}: key '{key}': unknown archetype '{start}'{nearest(start, ARCHETYPES)}")
+    return start
+
+
+def _block(model_type: str, profile: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]], str]:
+    """A block without its archetypes' parts, those parts, and what error messages call it."""
     path = CONFIG_FOLDER / f"{model_type}.yaml"
     blocks = load_yaml(path)
     if profile not in blocks:
@@ -109,9 +148,7 @@ def profile_values(
             raise ConfigError(f"{source}: unknown key 'archetypes.{name}'{nearest(name, ARCHETYPES)}")
         if not isinstance(part, Mapping):
             raise ConfigError(f"{source}: key 'archetypes.{name}' must be a mapping of settings")
-    if archetype in own:
-        block, source = merge(block, own[archetype]), f"{source} with archetypes.{archetype}"
-    return merge(block, overrides or {}), source
+    return block, {name: dict(part) for name, part in own.items()}, source
 
 
 def resolve_run(

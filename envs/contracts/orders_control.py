@@ -69,8 +69,12 @@ def _hands(s: Situation, urge: np.ndarray, target: np.ndarray) -> tuple[np.ndarr
     help_order = orders[s.scene.rows, kind]
     slot = s.offensive_slot(target)
     attacking = (urge > THIRD) & (slot >= 0)
+    # A strong positive urge without an attack that is ready draws the enemies to oneself.
+    taunts = s.ready & (s.kind == f.K_TAUNT) & s.crowded
+    taunting = (urge > THIRD) & ~attacking & taunts.any(axis=1)
     swinging = (np.abs(urge) <= THIRD) & (target >= 0)
-    skill = np.where(attacking, slot, np.where(helping, help_order[:, f.ORDER_SKILL], -1))
+    skill = np.where(helping, help_order[:, f.ORDER_SKILL], -1)
+    skill = np.where(attacking, slot, np.where(taunting, taunts.argmax(axis=1), skill))
     aim = np.where(attacking | swinging, target, np.where(helping, help_order[:, f.ORDER_TARGET], me))
     return skill, aim, (np.abs(urge) > THIRD) & (skill < 0)
 

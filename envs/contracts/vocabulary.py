@@ -17,7 +17,7 @@ ACTION_VERSIONS = {
     "movement": "movement_v1",
     "skill": "skill_v1",
     "pack": "pack_v1",
-    "control": "control_v1",
+    "control": "control_v2",
 }
 
 OBS_SIZE = 64

@@ -231,6 +231,19 @@ def plan_pack(u, w, i, n, orders, legal):
 
 
 @njit(cache=True, nogil=True)
+def taunt_slot(u, sk, i, n):
+    """First ready taunt with an enemy in its radius that is not taunted, else -1."""
+    for k in range(NUM_SKILL_SLOTS):
+        if (
+            sk[i, k, KIND] == K_TAUNT
+            and ready_in_window(u, sk, i, k)
+            and untaunted_near(u, i, n, sk[i, k, RADIUS])
+        ):
+            return k
+    return -1
+
+
+@njit(cache=True, nogil=True)
 def control_order(u, sk, w, i, n, orders, legal, action, chosen):
     """Mix one order from five numbers. `orders`, `legal`: the combat head's; chosen int32 `(5,)` out."""
     vx, vy, stance = float64(action[0]), float64(action[1]), float64(action[2])
@@ -241,8 +254,10 @@ def control_order(u, sk, w, i, n, orders, legal, action, chosen):
     if urge > THIRD:
         if clock_in_window(u, i):
             skill = offensive_slot(u, sk, i, t, n)
-        if skill >= 0:
-            aim = t
+            if skill >= 0:
+                aim = t
+            else:
+                skill = taunt_slot(u, sk, i, n)
     elif urge < -THIRD:
         a = 7 if legal[7] and orders[7, 0] == O_SKILL else 6
         if legal[a]:

@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         epochs=args.epochs,
         device=args.device,
+        from_scratch=True,
     )
     runs = matrix.resolve(request)
     home = common.check_home(args)

@@ -76,7 +76,9 @@ def warm_up(run: Run) -> None:
     from policies.training import build_trainer
 
     device = run.settings["trial"]["device"]
-    (small,) = resolve(Request((run.archetype,), (run.model_type,), epochs=1, device=device))
+    (small,) = resolve(
+        Request((run.archetype,), (run.model_type,), epochs=1, device=device, from_scratch=True)
+    )
     trainer = build_trainer(small.settings["trial"])
     try:
         trainer.train_epoch()

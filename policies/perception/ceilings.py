@@ -38,6 +38,19 @@ Labeller = Callable[[Recording], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
+class FreshFights:
+    """Fights that belong to no set of a plan, such as those of an evaluation.
+
+    Attributes:
+        seed: of the fights, see `world_arguments`.
+        fights: per composition.
+    """
+
+    seed: int
+    fights: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Draws:
     """A label drawn again and again from states of a set.
 
@@ -97,6 +110,7 @@ def draw(
     salt: int = 1,
     told: bool = False,
     window: int | None = None,
+    fresh: FreshFights | None = None,
 ) -> Draws:
     """Draw states of a set as its rows are drawn, and their futures.
 
@@ -112,6 +126,7 @@ def draw(
         salt: another one gives other futures.
         told: each copy draws the sides' styles anew from what can be known of them, see `StyleBeliefs`.
         window: decisions back that were seen; None: the whole fight.
+        fresh: fights of their own in the split's compositions, all of which count, in place of the plan's.
 
     Raises:
         ValueError: the set has no fights; told, and sides change their style in mid-fight.
@@ -119,9 +134,13 @@ def draw(
     rng = np.random.default_rng([seed, salt, SPLITS.index(split)])
     held_out = split == "held_out"
     found = compositions(archetype, plan, seed, held_out=held_out)
-    count = fights_of(archetype, plan, seed, held_out=held_out)
+    count = fights_of(archetype, plan, seed, held_out=held_out) if fresh is None else fresh.fights
+    numbered = seed if fresh is None else fresh.seed
     places = np.concatenate(
-        [_rows(composition, number, plan, seed, count, split) for number, composition in enumerate(found)]
+        [
+            _rows(composition, number, plan, numbered, count, split, every_fight=fresh is not None)
+            for number, composition in enumerate(found)
+        ]
     )
     if len(places) == 0:
         raise ValueError(f"{split}: no fights; record more than {plan.fights} per composition")
@@ -130,7 +149,7 @@ def draw(
     values: list[np.ndarray] = []
     for number in np.unique(places[:, 0]).tolist():
         mine = places[places[:, 0] == number]
-        arguments = world_arguments(found[number], plan, seed, number, held_out=held_out)
+        arguments = world_arguments(found[number], plan, numbered, number, held_out=held_out)
         world = World(count, found[number].teams, log_damage=True, **arguments)
         nobody = np.zeros((count, 0), np.int32)
         beliefs = StyleBeliefs(world, mine[:, 2], window) if told else None
@@ -183,7 +202,14 @@ def _redrawing(chances: np.ndarray, name: list[int]) -> Callable[[World, int], N
 
 
 def _rows(
-    composition: Composition, number: int, plan: FightPlan, seed: int, count: int, split: Split
+    composition: Composition,
+    number: int,
+    plan: FightPlan,
+    seed: int,
+    count: int,
+    split: Split,
+    *,
+    every_fight: bool,
 ) -> np.ndarray:
     """Where unit 0 lives while a fight of the set runs, every `plan.stride` decisions.
 
@@ -194,7 +220,7 @@ def _rows(
     arguments = world_arguments(composition, plan, seed, number, held_out=held_out)
     recording = record_fights(count, composition.teams, **arguments)
     mine = np.ones(count, bool)
-    if not held_out:
+    if not (held_out or every_fight):
         mine = split_of(recording.seed, recording.number, recording.episode) == SPLITS.index(split)
     time = np.arange(recording.num_windows)[:, None]
     seeing = (time < recording.length) & recording.alive[:-1, :, 0] & mine & (time % plan.stride == 0)

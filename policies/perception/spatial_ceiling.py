@@ -9,7 +9,7 @@ import numpy as np
 from envs.contracts.grid import HEAT_AGES
 from envs.perception import labels, maps
 from envs.perception.recording import SECOND, TWO_SECONDS, Recording
-from policies.perception.ceilings import Ceiling, Draws, draw
+from policies.perception.ceilings import Ceiling, Draws, FreshFights, draw
 from policies.perception.compositions import FightPlan, Split
 from policies.perception.spatial_rows import POINT, equally_best
 
@@ -32,6 +32,7 @@ def ceiling(
     states: int = 384,
     copies: int = 12,
     resamples: int = 200,
+    fresh: FreshFights | None = None,
 ) -> dict[str, Ceiling]:
     """Ceilings from the very states of a set.
 
@@ -43,6 +44,7 @@ def ceiling(
         states: drawn, at least 2 must be known.
         copies: futures of each, at least 3.
         resamples: of the intervals, by fight.
+        fresh: see `policies.perception.ceilings.draw`.
 
     Returns:
         Of one who knows the whole state, also what no picture shows (clocks, cooldowns, targets of team
@@ -59,7 +61,7 @@ def ceiling(
     def drawn(told: bool) -> Draws:
         return draw(
             archetype, plan, seed, _label, horizon=TWO_SECONDS, split=split, states=states, copies=copies,
-            told=told, window=PAINTED,
+            told=told, window=PAINTED, fresh=fresh,
         )  # fmt: skip
 
     found = _measured(drawn(False), seed, resamples)

@@ -20,7 +20,7 @@ from envs.perception.recording import FIVE_SECONDS, Recording
 from envs.perception.sights import Sights
 from policies.perception import reliability
 from policies.perception.calibration import fit_calibration, join_beliefs
-from policies.perception.ceilings import Ceiling, draw
+from policies.perception.ceilings import Ceiling, FreshFights, draw
 from policies.perception.ceilings import ceiling as noise_ceiling_of
 from policies.perception.compositions import FightPlan, Split
 from policies.perception.task import Batch, Rows, count_rows
@@ -264,6 +264,7 @@ def ceiling(
     split: Split = "test",
     states: int = 512,
     copies: int = 16,
+    fresh: FreshFights | None = None,
 ) -> dict[str, Ceiling]:
     """Noise ceilings of each question about damage, from futures of states like the rows of a set.
 
@@ -274,6 +275,7 @@ def ceiling(
         split: which set.
         states: drawn.
         copies: futures of each.
+        fresh: see `policies.perception.ceilings.draw`.
 
     Returns:
         By question, of one who knows the whole state. `told_2s` and `told_5s`: damage to the observer, of one
@@ -284,7 +286,7 @@ def ceiling(
     def drawn(told: bool) -> dict[str, Ceiling]:
         draws = draw(
             archetype, plan, seed, _futures, horizon=FIVE_SECONDS, split=split, states=states, copies=copies,
-            told=told,
+            told=told, fresh=fresh,
         )  # fmt: skip
         return {
             question: noise_ceiling_of(dataclasses.replace(draws, values=draws.values[..., q]))

@@ -67,7 +67,7 @@ def steer(*numbers: float, units: list[dict[str, Any]]) -> Order:
 def test_every_head_has_a_version_and_names() -> None:
     assert tuple(ACTION_VERSIONS) == HEADS
     assert sorted(ACTION_VERSIONS.values()) == [
-        "combat_v1", "control_v1", "movement_v1", "pack_v1", "skill_v1",
+        "combat_v1", "control_v2", "movement_v1", "pack_v1", "skill_v1",
     ]  # fmt: skip
     assert len(MOVEMENT_ACTIONS) == len(DIRECTIONS) == 9 and len(PACK_ORDERS) == 8
     assert DIRECTIONS[MOVEMENT_ACTIONS.index("N")] == (0, 1)
@@ -275,6 +275,22 @@ def test_the_skill_urge_attacks_or_helps_or_fumbles() -> None:
     # The last one standing has nobody to swing at.
     wait = Order("steer", target="me", direction=(0, 0))
     assert steer(0, 0, 0, 0, 0, units=[bare, unit("foe", 1, 13, 10, hp=0)]) == wait
+
+
+def test_an_urge_without_a_ready_attack_taunts_whom_it_can() -> None:
+    kit = [skill("taunt", 6, radius=6), skill("strike", 5)]
+    ready, spent = unit("me", 0, 10, 10, skills=kit), unit("me", 0, 10, 10, skills=[kit[0]])
+    near, far = unit("foe", 1, 13, 10), unit("foe", 1, 18, 10)
+    assert steer(0, 0, 0, 0.5, 0, units=[ready, near]).skill == 1
+    taunt = Order("steer", skill=0, target="me", direction=(0, 0))
+    assert steer(0, 0, 0, 0.5, 0, units=[spent, near]) == taunt
+    assert steer(0, 1, 0, 0.5, 0, units=[spent, near]) == Order(
+        "steer", skill=0, target="me", direction=(0, 1)
+    )
+    assert steer(0, 0, 0, 0.5, 0, units=[spent, far]) == FUMBLE
+    bound = {"taunt_ms": 2000, "taunted_by": "me"}
+    assert steer(0, 0, 0, 0.5, 0, units=[spent, unit("foe", 1, 13, 10, status=bound)]) == FUMBLE
+    assert steer(0, 0, 0, 0, 0, units=[spent, near]) == Order("steer", target="foe", direction=(0, 0))
 
 
 def test_control_wants_five_numbers_per_row() -> None:

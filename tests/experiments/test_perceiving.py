@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from envs.perception.recording import FIVE_SECONDS
 from experiments import ceilings, perceiving
 from experiments.heads import torch_mind
 from experiments.perceiving import (
@@ -15,8 +16,9 @@ from experiments.perceiving import (
     ratio_interval,
     save_fitted,
 )
-from policies.perception.ceilings import Ceiling
+from policies.perception.ceilings import Ceiling, FreshFights, draw
 from policies.perception.profiles import resolve_perception_run
+from policies.perception.threat import ThreatTask, _futures
 from policies.perception.trainer import SupervisedTrainer
 
 TYPES = ("threat_assessment", "spatial_vit", "temporal_transformer", "pattern_recognition")
@@ -98,14 +100,29 @@ def test_ceilings_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return {"threat_2s": Ceiling(0.8, 0.7, 0.9, 10, 12)}
 
     monkeypatch.setattr(ceilings, "_source", lambda model_type: of_threat)
-    plan = perceiving_plan()
-    first = ceilings.noise_ceilings(tmp_path, "threat_assessment", "tank", plan, 3)
+    plan, fights = perceiving_plan(), FreshFights(5, 4)
+    first = ceilings.noise_ceilings(tmp_path, "threat_assessment", "tank", plan, 3, fights)
     assert first["threat_2s"] == {"value": 0.8, "low": 0.7, "high": 0.9, "states": 10, "entries": 12}
-    assert ceilings.noise_ceilings(tmp_path, "threat_assessment", "tank", plan, 3) == first
-    assert len(made) == 1
-    ceilings.noise_ceilings(tmp_path, "threat_assessment", "tank", plan, 4)
-    assert len(made) == 2
-    assert ceilings.noise_ceilings(tmp_path, "pattern_recognition", "tank", plan, 3) == {}
+    assert ceilings.noise_ceilings(tmp_path, "threat_assessment", "tank", plan, 3, fights) == first
+    assert len(made) == 1 and made[0]["fresh"] == fights
+    ceilings.noise_ceilings(tmp_path, "threat_assessment", "tank", plan, 4, fights)
+    ceilings.noise_ceilings(tmp_path, "threat_assessment", "tank", plan, 4, FreshFights(6, 4))
+    assert len(made) == 3
+    assert ceilings.noise_ceilings(tmp_path, "pattern_recognition", "tank", plan, 3, fights) == {}
+
+
+def test_ceilings_are_of_the_very_states_that_are_asked_about() -> None:
+    plan, task = perceiving_plan(), ThreatTask()
+    rows = evaluation_rows(task, "tank", plan, 3, 0, 6, held_out=False)
+    fresh = perceiving._fights("threat_assessment", "tank", plan, 3, 0, 6)
+    # Under salt 0 the first copy repeats what happened.
+    draws = draw(
+        "tank", plan, 3, _futures, horizon=FIVE_SECONDS, states=10_000, copies=1, salt=0, fresh=fresh
+    )
+    known = rows["known"][..., 0]
+    drawn = draws.values[:, 0, :, 0]
+    assert np.isfinite(drawn).sum() == known.sum() > 50
+    np.testing.assert_allclose(np.sort(drawn[np.isfinite(drawn)]), np.sort(rows["threat"][..., 0][known]))
 
 
 def perceiving_plan() -> Any:

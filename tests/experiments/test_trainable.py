@@ -185,6 +185,11 @@ def test_a_run_starts_from_the_weights_it_is_named_after_and_from_no_others(tmp_
         trainable._take_up(trainer, {**start, "weights_sha256": "0" * 64}, file)
     with pytest.raises(ValueError, match="is missing"):
         trainable._take_up(trainer, start, tmp_path / "gone")
+    # Of a run of the same experiment the file is named, not yet its content.
+    by_run = {"run_id": "mage-combat_dqn", "model_type": "combat_dqn"}
+    trainable._take_up(trainer, by_run, file)
+    with pytest.raises(ValueError, match="mage-combat_dqn, whose weights this run starts from, is not fini"):
+        trainable._take_up(trainer, by_run, tmp_path / "gone")
 
 
 def test_a_torch_policy_respects_the_mask() -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from envs import archetypes
 from envs.configuration import ConfigError, load_yaml
-from envs.contracts import ARCHETYPES
+from envs.contracts import ARCHETYPES, MODEL_TYPES
 from policies import profiles
 
 TANK = {"id": "MLMonster/Movement-v0", "archetype": "tank", "opponent": "classic"}
@@ -134,3 +134,39 @@ def test_every_part_of_the_files_makes_a_run(model_type: str, profile: str) -> N
 def test_the_full_profile_is_the_published_one_for_everybody(model_type: str) -> None:
     block = load_yaml(profiles.CONFIG_FOLDER / f"{model_type}.yaml")["full"]
     assert sorted(block) == ["model", "training"]
+
+
+def test_a_part_names_whose_run_comes_first(write: Write) -> None:
+    write({"tank": {"starts_from": "mage", "noise": 0.03}, "ranged": {"starts_from": "tank"}})
+    starts = {name: profiles.starts_from("movement_ppo", "demo", name) for name in ARCHETYPES}
+    assert {name: start for name, start in starts.items() if start} == {"tank": "mage", "ranged": "tank"}
+    # Of the run itself it is no setting.
+    assert resolve()["noise"] == 0.03
+    assert profiles.starts_from("movement_ppo", "demo", "ogre") is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (
+            {"tank": {"starts_from": "maeg"}},
+            r"'archetypes.tank.starts_from': unknown archetype 'maeg'.*'mage'",
+        ),
+        ({"tank": {"starts_from": "tank"}}, "tank from tank: no run could be the first"),
+        (
+            {"tank": {"starts_from": "mage"}, "mage": {"starts_from": "tank"}},
+            "tank from mage from tank: no run could be the first",
+        ),
+    ],
+)
+def test_starts_that_lead_nowhere_are_refused(write: Write, parts: Any, words: str) -> None:
+    write(parts)
+    with pytest.raises(ConfigError, match=words):
+        profiles.starts_from("movement_ppo", "demo", "tank")
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("profile", profiles.PROFILES)
+def test_the_files_starts_can_be_carried_out(model_type: str, profile: str) -> None:
+    for archetype in ARCHETYPES:
+        profiles.starts_from(model_type, profile, archetype)
