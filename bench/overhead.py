@@ -34,7 +34,7 @@ _TINY: dict[str, dict[str, dict[str, Any]]] = {
     "movement_ppo": {"training": {**_SMALL_ROUNDS, "minibatch_size": 128}},
     "team_coordination": {"training": {**_SMALL_ROUNDS, "rollout_length": 16, "minibatch_size": 768}},
     "threat_assessment": {"data": _FEW_FIGHTS},
-    "spatial_vit": {"data": {**_FEW_FIGHTS, "stride": 4}},
+    "spatial_vit": {"data": _FEW_FIGHTS},
     "temporal_transformer": {"data": _FEW_FIGHTS},
     "pattern_recognition": {"data": _FEW_FIGHTS},
 }

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.tune import Callback, Checkpoint
 from ray.tune.experiment import Trial
 
@@ -181,10 +181,13 @@ class LedgerCallback(Callback):
         """Says that a trial starts once more; a lost machine does not count as a failure of the run."""
         error = _error_of(trial)
         text = str(error)
-        if isinstance(error, RayActorError) and any(words in text.lower() for words in _NODE_LOST):
+        lost = isinstance(error, RayActorError) and any(words in text.lower() for words in _NODE_LOST)
+        # A node that dies closes its connections before Ray has noticed its death.
+        cut_off = isinstance(error, ActorUnavailableError)
+        if lost or cut_off:
             # Tune forgives announced preemptions only: a second lost machine would end the run.
             trial.run_metadata.num_failures -= 1
-            why = "its node was lost"
+            why = "its node was lost" + " or cannot be reached" * cut_off
         else:
             why = next(
                 (line.strip() for line in reversed(text.splitlines()) if line.strip()), "no reason given"

@@ -20,7 +20,8 @@ REPLAY = {
     "batch_size": 32,
 }
 ROUNDS = {**LEARNING, "minibatch_size": 32, "passes": 1}
-SEEN = {"data": {"fights": 8, "decisions": 6000, "sizes": {"1v1": 1, "2v2": 1}}}
+# So many that validation and test, a tenth each, have some of every archetype.
+SEEN = {"data": {"fights": 60, "decisions": None, "sizes": {"1v1": 1}}}
 OVERRIDES: dict[str, dict[str, Any]] = {
     "combat_dqn": {"training": REPLAY},
     "skill_dqn": {"training": REPLAY},

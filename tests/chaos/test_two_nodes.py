@@ -90,7 +90,8 @@ def ray_says(address: str, expression: str) -> str:
 def test_a_killed_node_costs_no_run(tmp_path: Path, nodes: TwoNodes, dsn: str) -> None:
     training = Training(tmp_path, nodes, dsn)
     cells = ["--all"] if WHOLE_MATRIX else ["--archetypes", "tank", "mage"]
-    expected = (6 if WHOLE_MATRIX else 2) * len(MODEL_TYPES)
+    # A tank's movement starts from two other archetypes' minds, which are trained too.
+    expected = 54 if WHOLE_MATRIX else 2 * len(MODEL_TYPES) + 2
     process = training.start(*cells)
     try:
         assert wait_until(lambda: len(training.finished()) >= 3 or process.poll() is not None, LIMIT_S)
@@ -135,7 +136,7 @@ def test_a_killed_driver_repeats_no_finished_run(tmp_path: Path, nodes: TwoNodes
         kill(training.mark)
         process.wait(30)
         before, passes = training.finished(), training.epochs()
-        assert 2 <= len(before) < 6, training.said()
+        assert 2 <= len(before) < 8, training.said()
         assert wait_until(
             lambda: ray_says(nodes.address, "ray.available_resources().get('CPU')") == "2.0",
             RESOURCES_BACK_S,
@@ -144,7 +145,7 @@ def test_a_killed_driver_repeats_no_finished_run(tmp_path: Path, nodes: TwoNodes
         assert process.wait(LIMIT_S) == 0, training.said()
     finally:
         kill(training.mark)
-    assert len(training.finished()) == 6
+    assert len(training.finished()) == 8
     after = training.epochs()
     assert {run: after[run] for run in before} == {run: passes[run] for run in before}
     assert training.said().count("reusing the finished run") == len(before)

@@ -1,6 +1,10 @@
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
+from ray.exceptions import ActorUnavailableError
 
 from experiments.ledger import Ledger
 from experiments.progress import Progress
@@ -34,3 +38,26 @@ def test_a_promotion_is_said_once_also_by_a_run_that_goes_on(tmp_path: Path) -> 
     assert len([line for line in lines if "promoted" in line]) == 1
     report(again, 5, 4)
     assert "promoted in epoch 5: level 4, styles" in [line for line in lines if "promoted" in line][-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "words"),
+    [
+        (ActorUnavailableError("socket closed", b"0" * 16), 0, "its node was lost or cannot be reached"),
+        (ValueError("first line\nreward is nan"), 1, "starts again from its last checkpoint: reward is nan"),
+    ],
+)
+def test_a_node_that_is_gone_is_no_failure_of_the_run(
+    tmp_path: Path, error: Exception, failures: int, words: str
+) -> None:
+    lines: list[str] = []
+    file = tmp_path / "error.pkl"
+    file.write_bytes(pickle.dumps(error))
+    trial: Any = SimpleNamespace(
+        config={"cell": {"run_id": "tank-run"}},
+        pickled_error_file=str(file),
+        run_metadata=SimpleNamespace(num_failures=1),
+    )
+    callback = LedgerCallback(Ledger(tmp_path), Progress(lines.append), 0, 1, str(tmp_path))
+    callback.on_trial_recover(1, [], trial)
+    assert trial.run_metadata.num_failures == failures and words in lines[-1]
