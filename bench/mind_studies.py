@@ -95,7 +95,7 @@ def spatial(trainer: SupervisedTrainer, sets: dict[str, Rows], answers: dict[str
     run = trainer.run
     metrics = trainer.task.metrics(answers["test"], sets["test"], trainer.fitted)
     found: Figures = {}
-    limits = ceiling(run.archetype, run.data, run.seed, states=256)
+    limits = ceiling(run.archetype, run.data, run.seed, states=1000, copies=8)
     for name in [name for name in limits if not name.startswith("told_")]:
         found[f"ceiling_{name}"] = limits[name].value
         if f"{name}_explained" in metrics:
