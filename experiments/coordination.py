@@ -32,7 +32,13 @@ def plan(archetype: str, pack_size: int, episodes: int, *, profile: str = "demo"
 
     def resolved(epochs: int) -> Run:
         request = Request(
-            (archetype,), (MODEL_TYPE,), profile=profile, seed=seed, epochs=epochs, overrides=overrides
+            (archetype,),
+            (MODEL_TYPE,),
+            profile=profile,
+            seed=seed,
+            epochs=epochs,
+            overrides=overrides,
+            from_scratch=True,
         )
         return resolve(request)[0]
 

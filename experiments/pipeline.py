@@ -28,6 +28,8 @@ from experiments.tuning import TrainedRun
 from experiments.yardsticks import evaluation_key
 
 EVALUATION_FIGHTS = 2_000
+TRANSFERRED = "transferred from"
+"""How a version is related to the one whose weights its run started from."""
 
 
 @dataclass
@@ -116,6 +118,10 @@ def register(shop: Workshop, trained: TrainedRun) -> Any:
         source_revision=source_revision(),
     )
     shop.say(version, f"registered from {run.run_id}")
+    # Registered before it: an experiment lists what a run starts from first.
+    source = None if run.source_id is None else shop.registry.find_run(run.source_id)
+    if source is not None:
+        shop.registry.link(version.model_id, source.model_id, TRANSFERRED)
     return version
 
 

@@ -24,7 +24,6 @@ from experiments.progress import Progress
 from experiments.transfer_result import WIN_RATE, TransferResult
 from experiments.tuning import TrainedRun
 
-RELATION = "transferred from"
 Session = Callable[[], AbstractContextManager[Any]]
 
 
@@ -175,7 +174,7 @@ def carry_out(
     best = found[max(transferred, key=lambda curve: curve.best).run_id]
     with workshop() as shop:
         version = pipeline.register(shop, best)
-        shop.registry.link(version.model_id, source.model_id, RELATION)
+        shop.registry.link(version.model_id, source.model_id, pipeline.TRANSFERRED)
     return TransferResult(
         source_archetype=request.source,
         target_archetype=request.target,

@@ -101,7 +101,6 @@ def _help_ally(s: Situation, plan: Plan) -> None:
 def _control(s: Situation, plan: Plan) -> None:
     """The first ready skill that hampers enemies and would take."""
     scene = s.scene
-    taunting = s.ready & (s.kind == f.K_TAUNT) & s.crowded
     pending = s.free.copy()
     for target in _foe_candidates(s):
         steady = s.of((scene.units[..., f.STUN] <= 0) & (scene.units[..., f.STUN_IMMUNE] <= 0), target)
@@ -109,7 +108,7 @@ def _control(s: Situation, plan: Plan) -> None:
         apt = np.isin(s.kind, _CONTROL)
         apt &= (s.kind != f.K_STUN) | steady[:, None]
         apt &= (s.kind != f.K_SLOW) | swift[:, None]
-        usable = (s.reaches(target) & apt) | taunting
+        usable = (s.reaches(target) & apt) | s.taunting
         slot = usable.argmax(axis=1)
         found = pending & usable.any(axis=1)
         is_taunt = s.kind[scene.rows, slot] == f.K_TAUNT

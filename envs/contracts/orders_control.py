@@ -70,11 +70,10 @@ def _hands(s: Situation, urge: np.ndarray, target: np.ndarray) -> tuple[np.ndarr
     slot = s.offensive_slot(target)
     attacking = (urge > THIRD) & (slot >= 0)
     # A strong positive urge without an attack that is ready draws the enemies to oneself.
-    taunts = s.ready & (s.kind == f.K_TAUNT) & s.crowded
-    taunting = (urge > THIRD) & ~attacking & taunts.any(axis=1)
+    taunting = (urge > THIRD) & ~attacking & s.taunting.any(axis=1)
     swinging = (np.abs(urge) <= THIRD) & (target >= 0)
     skill = np.where(helping, help_order[:, f.ORDER_SKILL], -1)
-    skill = np.where(attacking, slot, np.where(taunting, taunts.argmax(axis=1), skill))
+    skill = np.where(attacking, slot, np.where(taunting, s.taunting.argmax(axis=1), skill))
     aim = np.where(attacking | swinging, target, np.where(helping, help_order[:, f.ORDER_TARGET], me))
     return skill, aim, (np.abs(urge) > THIRD) & (skill < 0)
 

@@ -201,6 +201,11 @@ class Situation:
         near = self.scene.distance[:, None] <= self.scene.skills[..., f.RADIUS, None]
         return (untaunted[:, None] & near).any(axis=-1)
 
+    @cached_property
+    def taunting(self) -> np.ndarray:
+        """Slots with a ready taunt that would draw somebody, bool `(row, 6)`."""
+        return self.ready & (self.kind == f.K_TAUNT) & self.crowded
+
     def protect_target(self) -> tuple[np.ndarray, np.ndarray]:
         """Attacker of the most hurt other member, else the enemy nearest to it; and if there is a ward."""
         s = self.scene

@@ -39,6 +39,7 @@ from envs.contracts.layout import (
 from envs.contracts.orders import HEAL_BELOW_PERCENT
 from envs.contracts.vocabulary import DECISION_MS, MAX_TEAM_SIZE, NUM_SKILL_SLOTS
 from envs.simulation.planner import (
+    can_taunt,
     clock_in_window,
     is_free,
     offensive_slot,
@@ -234,11 +235,7 @@ def plan_pack(u, w, i, n, orders, legal):
 def taunt_slot(u, sk, i, n):
     """First ready taunt with an enemy in its radius that is not taunted, else -1."""
     for k in range(NUM_SKILL_SLOTS):
-        if (
-            sk[i, k, KIND] == K_TAUNT
-            and ready_in_window(u, sk, i, k)
-            and untaunted_near(u, i, n, sk[i, k, RADIUS])
-        ):
+        if can_taunt(u, sk, i, n, k):
             return k
     return -1
 

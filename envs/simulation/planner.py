@@ -129,14 +129,19 @@ def untaunted_near(u, i, n, radius):
 
 
 @njit(cache=True, nogil=True)
+def can_taunt(u, sk, i, n, k):
+    """Slot k is a ready taunt with an enemy in its radius that is not taunted."""
+    taunt = sk[i, k, KIND] == K_TAUNT
+    return taunt and ready_in_window(u, sk, i, k) and untaunted_near(u, i, n, sk[i, k, RADIUS])
+
+
+@njit(cache=True, nogil=True)
 def control_slot(u, sk, i, t, n):
     """First ready area, stun, slow (where it would take) or taunt skill, else -1."""
     for k in range(NUM_SKILL_SLOTS):
         kind = sk[i, k, KIND]
-        if kind == K_TAUNT:
-            if ready_in_window(u, sk, i, k) and untaunted_near(u, i, n, sk[i, k, RADIUS]):
-                return k
-            continue
+        if can_taunt(u, sk, i, n, k):
+            return k
         if t < 0 or distance(u, i, t) > sk[i, k, REACH]:
             continue
         apt = (

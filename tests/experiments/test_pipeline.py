@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from envs.contracts import COMBAT_ACTIONS, FEATURES
 from experiments import pipeline, yardsticks
 from experiments.errors import ExperimentError
 from experiments.ledger import Ledger
-from experiments.matrix import Request, resolve
+from experiments.matrix import Request, Run, resolve
 from experiments.progress import Progress
 from experiments.tuning import TrainedRun
 from policies.combat_dqn import CombatDQN, CombatDQNConfig
@@ -81,6 +82,21 @@ def test_register_export_evaluate_each_reuse_what_is_there(
     assert "reusing" not in said(shop)
     assert yardsticks.baselines(shop, ("aggressive",), n=40) == played
     assert "reusing the baselines" in said(shop)
+
+
+def test_a_run_that_started_from_another_descends_from_its_version(
+    shop: pipeline.Workshop, trained: TrainedRun
+) -> None:
+    def heir_of(start: dict[str, str], seed: int) -> TrainedRun:
+        return replace(trained, run=Run({**trained.run.settings, "seed": seed, "start_from": start}))
+
+    first = pipeline.register(shop, trained)
+    heir = pipeline.register(shop, heir_of({"run_id": trained.run.run_id}, 1))
+    assert shop.registry.edges == [(heir.model_id, first.model_id, "transferred from")]
+    # Of a source that was never registered nothing can be said, and a transfer says it itself.
+    pipeline.register(shop, heir_of({"run_id": "mage-gone"}, 2))
+    pipeline.register(shop, heir_of({"run_id": trained.run.run_id, "weights_sha256": "0" * 64}, 3))
+    assert len(shop.registry.edges) == 1
 
 
 def test_parity_reaches_the_gate(shop: pipeline.Workshop, trained: TrainedRun) -> None:
